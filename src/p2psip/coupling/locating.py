@@ -54,6 +54,9 @@ from p2psip.sip.message.uri import SipUri, escape_user
 STAGGER_S = 1.0
 """Design decision 5: "start the next after one second without an answer"."""
 
+GROUP_S = 3.0
+"""The same of a group: who is found later does not ring."""
+
 SEARCHES_MAX = 2048
 URGENT_SEARCHES = 100
 """So many more for calls of an emergency."""
@@ -79,6 +82,11 @@ class _Search:
     def name(self) -> str:
         """By what name a line of this peer would be the one that is looked for."""
         return self.aor.rpartition("@")[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The same of all that are looked for."""
+        return self.question.group or (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +139,14 @@ class Locator:
             )
         else:
             self._searches[token] = search
-            self._timers.set(token, now + STAGGER_S, "try what is known")
-            if self._goes_by_responsible(question, search):
+            self._timers.set(token, now + (GROUP_S if question.group else STAGGER_S), "try what is known")
+            if not question.group and self._goes_by_responsible(question, search):
                 where = Destination.resource(self._resource(search.in_lower_case))
                 asked = OverlayRequest([where], MessageCode.PING_REQ, PingReq())
                 self._node.request(asked, ResponsibleContext(token), now)
             else:
-                self._look_up(token, search, search.aor, now)
+                for aor in self._aors(search):
+                    self._look_up(token, search, aor, now)
 
     def drain(self) -> list[AskAnswered]:
         """The answers since the last call."""
@@ -190,7 +199,8 @@ class Locator:
             search.failures.append(result)
         else:
             read = self.read(fetched.aor, result, now)
-            if fetched.aor == search.aor and (forwarded := _forwarded(read)) is not None:
+            is_alone = not search.question.group and fetched.aor == search.aor
+            if is_alone and (forwarded := _forwarded(read)) is not None:
                 self.cancel(token)
                 redirected = self._redirected(search, (forwarded.uri,))
                 self._answers.append(AskAnswered(token, redirected or forwarded))
@@ -215,6 +225,11 @@ class Locator:
         is_ours = self._publisher.get(question.user.lower()) is not None
         return _Search(question, lower if is_ours else dialled, lower)
 
+    def _aors(self, search: _Search) -> list[str]:
+        """What is looked up at first."""
+        group = search.question.group
+        return [canonical_aor(f"{escape_user(name)}@{self._overlay}") for name in group] if group else [search.aor]
+
     def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
         search.is_looking_up = True
         search.seen.add(aor)
@@ -226,7 +241,7 @@ class Locator:
         for entry in registrations.entries:
             if isinstance(entry.target, RegistrationRoute):
                 search.found.append((aor, entry))
-            elif entry.target.aor not in search.seen and len(search.seen) <= FORWARDS_MAX:
+            elif entry.target.aor not in search.seen and len(search.seen) < FORWARDS_MAX + len(search.names):
                 self._look_up(token, search, entry.target.aor, now)
 
     def _end(self, token: int, now: float) -> None:
@@ -238,7 +253,9 @@ class Locator:
         places = self._places(search, now)
         if (redirected := self._redirected(search, self._elsewhere(search, places))) is not None:
             return redirected
-        return Located(tuple(places), STAGGER_S) if places else self._not_located(search)
+        if not places:
+            return self._not_located(search)
+        return Located(tuple(places), 0.0 if search.question.group else STAGGER_S)
 
     def _places(self, search: _Search, now: float) -> list[Target]:
         """Where to try, the newest first, no phone and no peer twice."""
@@ -248,9 +265,10 @@ class Locator:
             assert isinstance(entry.target, RegistrationRoute)
             key, targets = self._led_to(search, aor, entry.target, now)
             places.setdefault(key, targets)
-        if search.name not in places:
-            # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
-            places[search.name] = self._here(search, search.name, now)
+        for name in search.names:
+            if name not in places:
+                # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
+                places[name] = self._here(search, name, now)
         return [target for several in places.values() for target in several]
 
     def _led_to(self, search: _Search, aor: str, route: RegistrationRoute, now: float) -> tuple[str, Sequence[Target]]:
@@ -277,6 +295,8 @@ class Locator:
         return self._server.targets(name, now)
 
     def _not_located(self, search: _Search) -> NotLocated:
+        if search.question.group:
+            return NotLocated(480, "Temporarily Unavailable", f"no phone of {', '.join(search.names)} is registered")
         if search.failures:
             return NotLocated(480, "Temporarily Unavailable", f"lookup of {search.aor}: {search.failures[0]}")
         if search.dropped:

@@ -148,7 +148,7 @@ class Commands:
         number, peer = str(asked.get("number", "")), self._peer
         lines = [line.name for line in peer.publisher.lines]
         line = line_meant(str(asked.get("line") or ""), lines)
-        uri = uri_dialled(number, peer.server, peer.overlay)
+        uri = uri_dialled(number, peer.server.meant, peer.overlay)
         explained = peer.server.explain(uri, line, boot_time())
         user = explained.user
         places = [] if user is None else places_found(peer, await self._find(self._aor(user)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Final
 
 from p2psip.base.errors import LocalMisuse
@@ -20,18 +21,20 @@ from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.proxy.explaining import Explanation
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.uri import SipUri, escape_user, parse_uri
+from p2psip.sip.message.uri import SipUri, Uri, escape_user, parse_uri
 
 NOBODY: Final = "nobody in the overlay is"
 NOWHERE: Final = "nowhere to go"
 
 
-def uri_dialled(number: str, server: SipServer, overlay: str) -> SipUri:
+def uri_dialled(number: str, meant_by: Callable[[Uri], Uri], overlay: str) -> SipUri:
     """What a phone makes of what people type into it. Raises LocalMisuse if that is no number and no name."""
     text = number.strip()
     try:
-        is_uri = ":" in text
-        meant = server.meant(parse_uri(text) if is_uri else SipUri(overlay, escape_user(text.partition("@")[0])))
+        # With a domain it is a URI, of which people leave out how it begins.
+        is_uri = ":" in text or "@" in text
+        uri = parse_uri(text if ":" in text else f"sip:{text}") if is_uri else SipUri(overlay, escape_user(text))
+        meant = meant_by(uri)
     except BadMessage as error:
         raise LocalMisuse(f"{number!r} cannot be dialled: {error}") from None
     if not isinstance(meant, SipUri) or not text:
@@ -46,10 +49,10 @@ def line_meant(line: str, lines: list[str]) -> str | None:
     return line.partition("@")[0] or (lines[0] if lines else None)
 
 
-def explain_offline(state: PeerState, number: str, line: str) -> dict[str, object]:
-    """By the files of a peer that does not run."""
+def offline_config(state: PeerState) -> ServerConfig:
+    """What a peer that does not run would be by its files: what it takes to know what numbers mean."""
     overlay = state.configuration.instance_name
-    config = ServerConfig(
+    return ServerConfig(
         realm=overlay,
         domains=own_names(state.settings, overlay),
         listeners=(),
@@ -57,12 +60,17 @@ def explain_offline(state: PeerState, number: str, line: str) -> dict[str, objec
         numbering=load_numbering(state.directory),
         other_domains=doors_of(state.settings),
     )
+
+
+def explain_offline(state: PeerState, number: str, line: str) -> dict[str, object]:
+    """By the files of a peer that does not run."""
+    config = offline_config(state)
     handlings, names, rng = Handlings(), line_names(state.directory), random.Random(0)
     for name in names:
         handlings.set(name, LineFiles(state.directory, name).load_handling())
     server = SipServer(config, rng, agents_of(config, handlings, rng), handlings=handlings)
     user = line_meant(line, names)
-    explained = server.explain(uri_dialled(number, server, overlay), user, 0.0)
+    explained = server.explain(uri_dialled(number, server.meant, config.realm), user, 0.0)
     places = ["the peer does not run: the overlay is not asked"] if explained.user is not None else []
     places = ["the peer does not run: DNS is not asked"] if explained.outside is not None else places
     return explanation_report(number, user, explained, places)

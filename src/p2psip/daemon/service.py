@@ -49,6 +49,7 @@ from p2psip.daemon.state.kept import (
     save_phones,
     save_services,
 )
+from p2psip.daemon.state.line_files import line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
@@ -86,6 +87,7 @@ from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.locations import ServersFound
 from p2psip.sip.entities.handling.handlings import HandlingChanged
+from p2psip.sip.events.watchers import WatchRules
 
 T = TypeVar("T")
 
@@ -251,6 +253,9 @@ class PeerService:
             means = 'media is "auto", and without ICE "direct": set "anchor"'
             self._journal.warning("media engine not used", means=means)
         self.load_lines()
+        for rule in WatchRules(self._state.settings.watchers).unknown(line_names(self._state.directory)):
+            means = "nobody watches by it, until a line of that name is added"
+            self._journal.warning("no line here is the one of this rule", watchers=rule, means=means)
         self._load_phones(wall, now)
         self._announce_services()
         self._peer.node.use_machine(read_machine())

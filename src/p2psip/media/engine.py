@@ -7,18 +7,21 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from p2psip.base.timers import Deadline, earliest
+from p2psip.media.bridge import BridgedSession
 from p2psip.media.negotiation import Address, Agreement
 from p2psip.media.session import EchoSession, MediaReport, MediaSession, SendRtp, ToneSession
+from p2psip.media.sounds import Sound
 from p2psip.media.tone import ToneGenerator
 
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What a call's other side hears: itself if `echo`, else a tone, else nothing."""
+    """What a call's other side hears: itself if `echo`, else a tone, else nothing; in pairs if `bridges`."""
 
     tone_hz: float | None = None
     level_dbfs: float = -12.0
     echo: bool = False
+    bridges: bool = False
 
 
 class MediaEngine:
@@ -31,14 +34,22 @@ class MediaEngine:
         self._by_local: dict[Address, MediaSession] = {}
         self._locals: dict[Hashable, Address] = {}
 
-    def start(self, call: Hashable, local: Address, agreement: Agreement, now: float) -> None:
-        """A call is answered; or, if it was before, what was agreed has changed."""
+    def start(
+        self, call: Hashable, local: Address, agreement: Agreement, now: float, sound: Sound | None = None
+    ) -> None:
+        """A call is answered, and hears this in the place of the tone; or what was agreed before has changed."""
         if call in self._sessions:
             self._sessions[call].change(agreement, now)
             return
-        session = self._session(local, agreement, now)
+        session = self._session(local, agreement, now, sound)
         self._sessions[call] = self._by_local[local] = session
         self._locals[call] = local
+
+    def join(self, one: Hashable, other: Hashable) -> None:
+        """These two calls hear each other from now on, if both have been answered."""
+        sessions = self._sessions.get(one), self._sessions.get(other)
+        if isinstance(sessions[0], BridgedSession) and isinstance(sessions[1], BridgedSession):
+            sessions[0].join(sessions[1])
 
     def stop(self, call: Hashable) -> MediaReport | None:
         """A call has ended; None if it never had media."""
@@ -67,9 +78,10 @@ class MediaEngine:
         """What is to be sent."""
         return [effect for session in self._sessions.values() for effect in session.drain()]
 
-    def _session(self, local: Address, agreement: Agreement, now: float) -> MediaSession:
+    def _session(self, local: Address, agreement: Agreement, now: float, sound: Sound | None) -> MediaSession:
         p = self._performance
         if p.echo:
             return EchoSession(local, agreement, self._rng)
-        tone = None if p.tone_hz is None else ToneGenerator(p.tone_hz, p.level_dbfs)
-        return ToneSession(local, agreement, self._rng, now, tone=tone)
+        tone = sound or (None if p.tone_hz is None else ToneGenerator(p.tone_hz, p.level_dbfs))
+        kind = BridgedSession if p.bridges else ToneSession
+        return kind(local, agreement, self._rng, now, tone=tone)

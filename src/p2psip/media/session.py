@@ -16,6 +16,7 @@ from p2psip.media.latch import Latch
 from p2psip.media.negotiation import Address, Agreement
 from p2psip.media.reception import Reception
 from p2psip.media.rtp import MalformedRtp, RtpPacket
+from p2psip.media.sounds import Sound
 from p2psip.media.tone import Tone, ToneDetector, ToneGenerator
 
 PAYLOAD_MAX = 960
@@ -155,9 +156,15 @@ class ToneSession:
     """Plays a tone in frames of the agreed length, and listens for one."""
 
     def __init__(
-        self, local: Address, agreement: Agreement, rng: random.Random, now: float, *, tone: ToneGenerator | None
+        self,
+        local: Address,
+        agreement: Agreement,
+        rng: random.Random,
+        now: float,
+        *,
+        tone: Sound | ToneGenerator | None,
     ) -> None:
-        self._end = RtpEnd(local, agreement, rng)
+        self.end = RtpEnd(local, agreement, rng)
         self._tone = tone
         self._ear = ToneDetector()
         self._pace = _Pace(now, agreement.ptime_ms / 1000)
@@ -167,16 +174,20 @@ class ToneSession:
     def change(self, agreement: Agreement, now: float) -> None:
         """Go on as agreed anew."""
         self._marker = self._marker or not self._speaks
-        self._end.change(agreement)
+        self.end.change(agreement)
         self._pace.period_s = agreement.ptime_ms / 1000
+
+    def fall_silent(self) -> None:
+        """Play nothing more."""
+        self._tone = None
 
     def handle_datagram(self, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to our media address."""
-        self._hear(self._end.receive(remote, data, now))
+        self._hear(self.end.receive(remote, data, now))
 
     def handle_timeout(self, now: float) -> None:
         """Play what is due, and hear what has waited for a lost packet."""
-        self._hear(self._end.reception.handle_timeout(now))
+        self._hear(self.end.reception.handle_timeout(now))
         if self._speaks:
             for _ in range(self._pace.due(now)):
                 self._speak()
@@ -184,7 +195,7 @@ class ToneSession:
     def next_deadline(self) -> Deadline | None:
         """When the next frame is due."""
         frame = Deadline(self._pace.at, "RTP frame due") if self._speaks else None
-        return earliest([frame, self._end.reception.next_deadline()])
+        return earliest([frame, self.end.reception.next_deadline()])
 
     def drain(self) -> list[SendRtp]:
         """What is to be sent."""
@@ -193,25 +204,25 @@ class ToneSession:
 
     def finish(self) -> MediaReport:
         """The stream has ended; what became of it."""
-        self._hear(self._end.reception.flush())
-        return self._end.report(self._ear.tone())
+        self._hear(self.end.reception.flush())
+        return self.end.report(self._ear.tone())
 
     @property
     def _speaks(self) -> bool:
-        return self._tone is not None and self._end.agreement.direction.sends
+        return self._tone is not None and self.end.agreement.direction.sends
 
     def _speak(self) -> None:
         assert self._tone is not None, "only a session with a tone is due"
-        agreement = self._end.agreement
+        agreement = self.end.agreement
         samples = SAMPLE_RATE_HZ * agreement.ptime_ms // 1000
         payload = agreement.codec.encode(self._tone.frame(samples))
         after, self._pace.skipped = samples * (1 + self._pace.skipped), 0
         packet = RtpPacket(agreement.payload_type, 0, 0, 0, payload, marker=self._marker)
         self._marker = False
-        self._outbox.append(self._end.write(packet, after=after))
+        self._outbox.append(self.end.write(packet, after=after))
 
     def _hear(self, packets: list[RtpPacket]) -> None:
-        agreement = self._end.agreement
+        agreement = self.end.agreement
         codecs = {codec.payload_type: codec for codec in CODECS} | {agreement.payload_type: agreement.codec}
         for packet in packets:
             codec = codecs.get(packet.payload_type)

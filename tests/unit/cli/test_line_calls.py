@@ -49,6 +49,29 @@ def test_who_is_forwarded_to_is_dialled_by_the_plan(p2psip: Command, peer: Path,
     assert handling(peer) == CallHandling(busy="carol")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("bob@club.example", "bob"),
+        ("sip:Bob@club.example", "bob"),
+        ("tel:42", "carol"),
+        ("tel:+49-30-1234", "+49301234"),
+    ],
+)
+def test_however_it_is_written_whom_calls_go_to(
+    p2psip: Command, peer: Path, plan: Path, typed: str, meant: str
+) -> None:
+    p2psip("line", "forward", "alice", "busy", typed, "--peer", peer)
+    assert handling(peer) == CallHandling(busy=meant)
+
+
+@pytest.mark.parametrize("typed", ["112", "tel:112", "urn:service:sos", "112@club.example"])
+def test_nobody_forwards_to_an_emergency_number(p2psip: Command, peer: Path, plan: Path, typed: str) -> None:
+    said = p2psip("line", "forward", "alice", "always", typed, "--peer", peer, status=2)
+    assert "is an emergency number: no calls are forwarded there" in said
+    assert handling(peer) == CallHandling()
+
+
 def test_what_becomes_of_calls_is_written_down(p2psip: Command, peer: Path) -> None:
     arguments = ("--ring", "40", "--quiet", "22:00-07:00", "--quiet", "13:00-14:00", "--allow", "bob", "--deny", "zoe")
     p2psip("line", "calls", "alice", *arguments, "--do-not-disturb", "--only-allowed", "--peer", peer)
@@ -66,6 +89,7 @@ def test_what_becomes_of_calls_is_written_down(p2psip: Command, peer: Path) -> N
     )
     p2psip("line", "calls", "alice", "--quiet", "", "--deny", "", "--disturb", "--all", "--ring", "0", "--peer", peer)
     assert handling(peer) == CallHandling(allow=("bob",))
+    assert p2psip("line", "calls", "alice", "--reset", "--ring", "20", "--peer", peer) == "alice: rings for 20 s\n"
     assert p2psip("line", "calls", "alice", "--reset", "--peer", peer) == "alice: all calls ring\n"
     assert handling(peer) == CallHandling()
 
@@ -83,8 +107,11 @@ def test_the_home_peers_of_a_line_are_written_down(p2psip: Command, peer: Path) 
     ("arguments", "says"),
     [
         (["line", "forward", "alice", "sometimes", "bob"], "'sometimes' is none of always, busy, no-answer"),
-        (["line", "forward", "alice", "always"], "say to whom calls are forwarded, or --off"),
-        (["line", "forward", "alice", "always", "bob", "--off"], "say to whom calls are forwarded, or --off"),
+        (["line", "forward", "alice", "always"], "say to whom calls are forwarded, as bob or 42, or --off"),
+        (["line", "forward", "alice", "always", "bob", "--off"], "--off forwards to nobody: leave bob out, or --off"),
+        (["line", "forward", "alice", "always", "bob@other.example"], "bob@other.example is not of club.example"),
+        (["line", "forward", "alice", "always", "alice@club.example"], "alice cannot forward to itself"),
+        (["line", "forward", "alice", "always", "mailto:bob"], "'mailto:bob' is no number here: write 42, bob"),
         (["line", "forward", "alice", "always", "alice"], "alice cannot forward to itself"),
         (["line", "forward", "alice", "always", "b b"], "'b b' is no user and no number"),
         (["line", "forward", "bob", "always", "zoe"], "bob@club.example has no line here"),
@@ -97,7 +124,10 @@ def test_the_home_peers_of_a_line_are_written_down(p2psip: Command, peer: Path) 
         (["dial", "--explain", "42", "--as", "bob"], "bob has no line here: there are alice"),
         (["dial", "--explain", "mailto:bob"], "is no number here"),
         (["dial", "--explain", ""], "is no number here"),
-        (["dial"], "--explain"),
+        (["dial"], "write --explain and a number, or --codes"),
+        (["dial", "--codes", "--explain", "42"], "write --explain and a number, or --codes"),
+        (["line", "calls", "alice", "--pick-up", "a b"], "'a b' is no user's name"),
+        (["line", "calls", "alice", "--deny", "*"], "'*' is no user's name"),
     ],
 )
 def test_wrong_input_is_one_line(p2psip: Command, peer: Path, arguments: list[str], says: str) -> None:
@@ -111,6 +141,22 @@ def test_damaged_wishes_are_one_line_that_says_what_to_do(p2psip: Command, peer:
         assert "`p2psip line calls alice --reset` begins anew" in said
     p2psip("line", "calls", "alice", "--reset", "--peer", peer)
     assert handling(peer) == CallHandling()
+
+
+def test_who_picks_up_and_who_speaks_unasked(p2psip: Command, peer: Path) -> None:
+    p2psip("line", "calls", "alice", "--pick-up", "bob", "--intercom", "*", "--peer", peer)
+    assert handling(peer) == CallHandling(pick_up=("bob",), intercom=("*",))
+    said = p2psip("line", "calls", "alice", "--peer", peer)
+    assert said == "alice: picked up by: bob; answers by itself to: *\n"
+
+
+def test_star_codes_are_listed(p2psip: Command, peer: Path) -> None:
+    (peer / DIAL_PLAN_FILE).write_text('[codes]\nintercom = ""\nforward = "*21*"\n')
+    codes = {each["service"]: each["code"] for each in json.loads(p2psip("dial", "--codes", "--peer", peer, "--json"))}
+    assert (codes["forward"], codes["intercom"], codes["echo"]) == ("*21*", "", "*43")
+    rows = p2psip("dial", "--codes", "--peer", peer).splitlines()
+    assert len(rows) == len(codes) - 1
+    assert any(row.startswith("*21* and a number") and row.endswith("all calls are forwarded") for row in rows)
 
 
 def explained(p2psip: Command, peer: Path, number: str) -> Any:

@@ -253,6 +253,19 @@ def test_a_line_that_is_damaged_does_not_hide_the_others(p2psip: Callable[..., s
     assert "problem: " in p2psip("line", "list", "--peer", peer)
 
 
+@pytest.mark.parametrize("is_up", [False, True], ids=["from its files", "from the running peer"])
+def test_wishes_that_cannot_be_read_are_a_problem_of_the_line(
+    p2psip: Callable[..., str], peer: Path, monkeypatch: pytest.MonkeyPatch, *, is_up: bool
+) -> None:
+    line = {"user": f"alice@{OVERLAY}", "node_id": "00", "phones": [], "calls": [], "others": [], "problem": ""}
+    monkeypatch.setattr(control_client, "is_running", lambda directory: is_up)
+    monkeypatch.setattr(control_client, "ask_peer", lambda directory, command: [line])
+    (peer / "lines" / "alice.calls").write_text("{")
+    (said,) = lines_of(p2psip, peer)
+    assert "alice.calls" in said["problem"]
+    assert "`p2psip line calls alice --reset` begins anew" in said["problem"]
+
+
 def test_a_line_is_removed(p2psip: Callable[..., str], peer: Path) -> None:
     assert json.loads(p2psip("line", "remove", "alice", "--peer", peer, "--json")) == {
         "user": f"alice@{OVERLAY}",

@@ -18,6 +18,8 @@ from p2psip.sim.simulated_overlay import EPOCH_S
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.numbers.telephone import on_keypad
 
 
 def entries(world: SimulatedPeers, user: str, *, at: int = 0) -> list[str]:
@@ -310,6 +312,24 @@ def test_a_name_that_two_have_is_told_to_both(monkeypatch: pytest.MonkeyPatch) -
     world.run(2.0 * REFRESH_S)
     assert len(told[0]) == 1
     assert world[0].peer.publisher.others("4242") == frozenset()
+
+
+@pytest.mark.long
+def test_an_alias_that_two_have_is_told_to_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number that two callsigns spell on the keypad (dl1abc, el1abc), forwarded to each of them by its owner."""
+    world = SimulatedPeers("alias collision", 3, self_signed_digest="sha256")
+    told = [listen(world, number, monkeypatch) for number in (0, 1)]
+    lines = []
+    for number, callsign in ((0, "dl1abc"), (1, "el1abc")):
+        site = world[number]
+        lines.append(world.line(number, on_keypad(callsign)))
+        wanted = CallHandling(always=callsign)
+        site.call(lambda now, site=site, wanted=wanted: site.peer.handle_calls("351222", wanted, now))  # type: ignore[misc]
+        world.settle_records([number])
+        world.run(60.0)
+    world.run(REFRESH_S + 10.0)
+    aor = f"351222@{OVERLAY}"
+    assert told == [[(aor, lines[1].identity.node_id)], [(aor, lines[0].identity.node_id)]]
 
 
 def test_where_a_server_gives_names_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:

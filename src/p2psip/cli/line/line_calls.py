@@ -31,9 +31,10 @@ Examples:
 
 CALLS_HELP = """Show or set what becomes of the calls to a line: for how long it rings, who gets through, and when.
 
-Without an option it shows what is set. Each list is given anew as a whole; "" empties it. Emergency calls always
-ring. Quiet hours are by the clock of this machine, and while that is not known to be right, calls ring. A home peer
-has calls go by it, where the overlay has that: docs/ways-of-calls.md.
+Without an option it shows what is set. Each list is given anew as a whole, of 64 names at most; "" empties it.
+--reset forgets all that is set, and what stands beside it is set then. Emergency calls always ring. Quiet hours are by
+the clock of this machine, and while that is not known to be right, calls ring. A home peer has calls go by it, where
+the overlay has that: docs/ways-of-calls.md.
 
 Examples:
 
@@ -43,7 +44,9 @@ Examples:
     p2psip line calls carol --deny anonymous --peer ./peer
     p2psip line calls carol --do-not-disturb --peer ./peer
     p2psip line calls carol --home 2026b1b92203f350713c9f92defde47d --peer ./peer
+    p2psip line calls carol --pick-up bob --intercom bob --peer ./peer
     p2psip line calls carol --reset --peer ./peer
+    p2psip line calls carol --reset --ring 40 --peer ./peer
 """
 
 User = Annotated[str, typer.Argument(metavar="USER", help="User name: alice, or alice@OVERLAY.")]
@@ -67,8 +70,10 @@ def forward(
     meant = next((each for each in WHENS if each == when), None)
     if meant is None:
         raise LocalMisuse(f"{when!r} is none of {', '.join(WHENS)}")
-    if bool(to) == off:
-        raise LocalMisuse("say to whom calls are forwarded, or --off")
+    if to and off:
+        raise LocalMisuse(f"--off forwards to nobody: leave {to} out, or --off")
+    if not to and not off:
+        raise LocalMisuse("say to whom calls are forwarded, as bob or 42, or --off")
     files = _files(peer, user)
     target = "" if off else _target(peer, files.name, to)
     _change(peer, files, files.load_handling().forwarded(meant, target), as_json=as_json)
@@ -90,11 +95,19 @@ def calls(
         list[str] | None, typer.Option(metavar="USER", help='Who never gets through; "anonymous": who hides.')
     ] = None,
     home: Annotated[list[str] | None, typer.Option(metavar="NODE-ID", help="A home peer, the preferred first.")] = None,
+    pick_up: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USER", help='Who answers calls that ring here; "*": every member. [lines of this peer]'),
+    ] = None,
+    intercom: Annotated[
+        list[str] | None,
+        typer.Option(metavar="USER", help='For whom the phone may answer by itself; "*": every member. [nobody]'),
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Forget all of it, forwarding as well.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show, or write and tell the running peer."""
-    from p2psip.sip.entities.handling.call_handling import CallHandling
+    from p2psip.sip.entities.handling.call_handling import ANYBODY, CallHandling
 
     files = _files(peer, user)
     changes: dict[str, object] = {
@@ -105,6 +118,8 @@ def calls(
         "only_allowed": only_allowed,
         "deny": None if deny is None else _names(deny),
         "homes": None if home is None else _homes(peer, home),
+        "pick_up": None if pick_up is None else _names(pick_up, ANYBODY),
+        "intercom": None if intercom is None else _names(intercom, ANYBODY),
     }
     given = {name: value for name, value in changes.items() if value is not None}
     before = CallHandling() if reset else files.load_handling()
@@ -144,19 +159,21 @@ def _files(peer: Path, user: str) -> LineFiles:
 
 
 def _target(peer: Path, name: str, to: str) -> str:
-    """Who is meant, by the dial plan of this peer. Raises LocalMisuse."""
-    from p2psip.daemon.state.dial_plan_file import load_numbering
-    from p2psip.sip.entities.handling.star_codes import is_number
+    """Who is meant, by the dial plan of this peer, however it is written. Raises LocalMisuse."""
+    from p2psip.daemon.dial_words import offline_config, uri_dialled
+    from p2psip.daemon.state.state import load_state
+    from p2psip.sip.entities.handling.forward_target import NobodyMeant, forward_target
+    from p2psip.sip.entities.numbers.telephone import user_meant
+    from p2psip.sip.entities.own import is_own_domain
 
-    ruled = load_numbering(peer).plan.ruled(to, name)
-    if ruled is not None and ruled.refusal:
-        raise LocalMisuse(ruled.refusal)
-    target = ruled.number if ruled is not None else to.lower()
-    if not is_number(target):
-        raise LocalMisuse(f"{to!r} is no user and no number: write bob, or 42")
-    if target == name:
-        raise LocalMisuse(f"{name} cannot forward to itself")
-    return target
+    config = offline_config(load_state(peer))
+    meant = uri_dialled(to, lambda uri: user_meant(uri, config), config.realm)
+    if not is_own_domain(meant, config):
+        raise LocalMisuse(f"{to} is not of {config.realm}, within which calls are forwarded: write bob, or 42")
+    try:
+        return forward_target(config.numbering, meant.user_name, name)
+    except NobodyMeant as error:
+        raise LocalMisuse(str(error)) from None
 
 
 def _ring_s(seconds: int) -> int:
@@ -194,13 +211,14 @@ def _homes(peer: Path, texts: list[str]) -> tuple[str, ...]:
     return wanted
 
 
-def _names(names: list[str]) -> tuple[str, ...]:
+def _names(names: list[str], *further: str) -> tuple[str, ...]:
+    """User names, or `further` words. Raises LocalMisuse."""
     from p2psip.enrollment.user_names import RULE, is_local_part
     from p2psip.sip.entities.handling.call_handling import NAMES_MAX
 
     wanted = tuple(dict.fromkeys(name.lower() for name in names if name))
     for name in wanted:
-        if not is_local_part(name):
+        if name not in further and not is_local_part(name):
             raise LocalMisuse(f"{name!r} is no user's name: write {RULE}")
     if len(wanted) > NAMES_MAX:
         raise LocalMisuse(f"a list has {NAMES_MAX} names at most")

@@ -89,7 +89,8 @@ def list_lines(peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     from p2psip.daemon.state.state import load_state
 
     if is_running(peer):
-        lines: Any = ask_peer(peer, "lines")
+        served: Any = ask_peer(peer, "lines")
+        lines: Any = [_with_problem(peer, line) for line in served]
     else:
         state = load_state(peer)
         lines = [_on_disk(state, name) for name in line_names(peer)]
@@ -159,6 +160,17 @@ def reload_lines(peer: Path) -> bool:
     for problem in told["problems"]:
         print(f"p2psip: {problem}", file=sys.stderr)
     return True
+
+
+def _with_problem(peer: Path, line: dict[str, Any]) -> dict[str, Any]:
+    """What a running peer says of a line, and, as it goes on with what it has read, what it cannot read any more."""
+    from p2psip.daemon.state.line_files import LineFiles
+
+    try:
+        LineFiles(peer, line["user"].partition("@")[0]).load_handling()
+    except LocalMisuse as error:
+        return line | {"problem": "; ".join(filter(None, (line["problem"], str(error))))}
+    return line
 
 
 def _on_disk(state: PeerState, name: str) -> dict[str, object]:

@@ -15,8 +15,10 @@ import msgspec
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.user_names import RULE, is_local_part
 from p2psip.net.disk.files import read_text
+from p2psip.sip.entities.handling.call_handling import RING_S_LEAST, RING_S_MOST
 from p2psip.sip.entities.handling.star_codes import SERVICES, BadCode, StarCodes
 from p2psip.sip.entities.numbers.dial_plan import FIRST, LAST, USUAL, BadRule, DialPlan, Rule
+from p2psip.sip.entities.numbers.groups import GROUPS_MAX, IN_ORDER_MAX, MEMBERS_MAX, Group, Ringing
 from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
 from p2psip.sip.entities.numbers.telephone import on_keypad
 
@@ -25,7 +27,7 @@ DIAL_PLAN_FILE = "dialplan.toml"
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 _SECTION = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
-_ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*=""")
+_ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.-]+))\s*=""")
 
 
 RESPONDERS_MAX = 6
@@ -53,21 +55,32 @@ class _Emergency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     numbers: tuple[User, ...] = ()
 
 
+class _Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A `[group.NAME]`."""
+
+    members: tuple[User, ...]
+    ring: Ringing = "all"
+    ring_s: Annotated[int, msgspec.Meta(ge=RING_S_LEAST, le=RING_S_MOST)] = 20
+    otherwise: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file."""
 
     callsigns: tuple[User, ...] = ()
+    mailbox: str = ""
     extensions: dict[str, object] = {}
     rule: tuple[_Rule, ...] = ()
     emergency: _Emergency | None = None
     codes: dict[str, object] = {}
+    group: dict[str, _Group] = {}
 
 
 _WANTED = {
     "pattern": 'a pattern in quotes, as "9XXX" or "00."',
     "strip": "how many digits to take off in front, a number from 0 to 32",
-    "prepend": "what to put in front, digits in quotes",
-    "to": "a user's name in quotes; in [emergency] a list of them",
+    "prepend": "what to put in front, in quotes: digits, lower-case letters, * # + . _ -, 32 at most",
+    "to": "a user's name in quotes",
     "refuse": "why, in quotes and one line of 120 characters at most: the phone shows it",
     "lines": 'a list of names, as ["alice", "bob"]',
     "priority": f"a number from {FIRST} to {LAST}: smaller ones are asked first",
@@ -77,6 +90,12 @@ _WANTED = {
     "rule": "a section [[rule]], with two brackets, for each rule",
     "emergency": "a section [emergency]",
     "codes": 'a section [codes] with lines as forward = "*72"',
+    "mailbox": 'the user who keeps messages, in quotes, as "voicemail"',
+    "group": 'a section as [group.sales], with members = ["alice", "bob"]',
+    "members": 'a list of users, as members = ["alice", "bob"]',
+    "ring": '"all" or "in-order"',
+    "ring_s": f"for how many seconds it rings, a number from {RING_S_LEAST} to {RING_S_MOST}",
+    "otherwise": "the user who is called if nobody answers, in quotes",
 }
 
 
@@ -93,12 +112,20 @@ class _Lines:
                 counts[name] = counts.get(name, -1) + 1
                 self._at[name, counts[name], ""] = number
             elif assigned := _ASSIGNMENT.match(line):
-                key = next(part for part in assigned.groups() if part is not None)
-                self._at.setdefault((name, counts.get(name, 0), key), number)
+                self._at.setdefault((name, counts.get(name, 0), _key(assigned)), number)
 
     def of(self, section: str, index: int = 0, key: str = "") -> int | None:
         """Of a setting, or where that is not in the file, of its section."""
         return self._at.get((section, index, key)) or self._at.get((section, index, ""))
+
+    def starting(self, beginning: str) -> list[str]:
+        """The sections that begin so."""
+        return [name for name, _, key in self._at if not key and name.startswith(beginning)]
+
+    def assigned(self, section: str, key: str) -> str:
+        """Where a setting is, for people; "" if it is not in that section."""
+        number = self._at.get((section, 0, key))
+        return "" if number is None else f"line {number}: "
 
     def words(self, section: str, index: int = 0, key: str = "") -> str:
         """The same for people; "" if nobody knows."""
@@ -126,37 +153,96 @@ def _read(text: str) -> Numbering:
     try:
         file = msgspec.convert(tomllib.loads(f"{text}\n"), _File)
     except tomllib.TOMLDecodeError as error:
-        at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-        number = min(int(at[1]), len(text.splitlines())) if at else len(text.splitlines())
-        raise _Mistake(f"line {number}: {re.sub(r' [(]at .*[)]$', '', str(error))}") from None
+        raise _Mistake(_no_toml(error, text)) from None
     except msgspec.ValidationError as error:
         raise _Mistake(_described(str(error), lines)) from None
     rules = [*_extensions(file, lines), *_rules(file, lines), *_callsigns(file, lines)]
     try:
-        return Numbering(DialPlan(tuple(rules)), _codes(file, lines), _emergency(file, lines))
+        codes = _codes(file, lines)
+        _check_codes(codes, file, lines)
+        emergency, groups = _emergency(file, lines), _groups(file, lines)
+        return Numbering(DialPlan(tuple(rules)), codes, emergency, groups, _mailbox(file, lines))
     except BadRule as error:
         raise _Mistake(str(error)) from None
 
 
+def _no_toml(error: tomllib.TOMLDecodeError, text: str) -> str:
+    """A text that is no TOML: where, and where it can be said, what to write."""
+    of_file = text.splitlines() or [""]
+    at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+    number = min(int(at[1]), len(of_file)) if at else len(of_file)
+    line, reason = of_file[number - 1], re.sub(r" [(]at .*[)]$", "", str(error))
+    where, assigned = f"line {number}: ", _ASSIGNMENT.match(line)
+    if quote := re.search("[\u2018-\u201f\u00ab\u00bb]", line):
+        return f'{where}{quote[0]} is no quotation mark here: write straight ones, as "bob"'
+    if assigned and "overwrite" in reason:
+        key = _key(assigned)
+        first = next(
+            (at for at, other in enumerate(of_file, 1) if (a := _ASSIGNMENT.match(other)) and _key(a) == key), 0
+        )
+        if 0 < first < number:
+            return f"{where}{key} is in line {first} already: leave one of the two out"
+    return f'{where}{reason}; write NAME = VALUE, with text in quotes, as 42 = "bob"'
+
+
+def _key(assigned: re.Match[str]) -> str:
+    return next(part for part in assigned.groups() if part is not None)
+
+
 def _described(error: str, lines: _Lines) -> str:
     """A setting of a wrong kind: where it is, and what it takes."""
+    if of_group := re.search(r" - at `\$\.group\[\.\.\.\](?:\.(\w+))?", error):
+        return _group_described(error, of_group[1] or "", lines)
     found = re.search(r" - at `\$\.?(\w*)(?:\[(\d+)\])?(?:\.(\w+))?", error)
     section, index, key = (found[1], int(found[2] or 0), found[3] or "") if found else ("", 0, "")
+    if section == "emergency" and (key == "to" or "`to`" in error):
+        where = lines.words(section, 0, "to")
+        return f'{where}to names who answers emergency calls: write a list of users, as to = ["desk", "warden"]'
     if unknown := re.search(r"unknown field `(.+?)`", error):
         known = _Rule if section == "rule" else _Emergency if section == "emergency" else _File
+        if section and unknown[1] == "callsigns":
+            return _misplaced(lines.words(section, index, unknown[1]))
         where = lines.words(section, index, unknown[1]) or lines.words(unknown[1])
         return f"{where}there is no setting {unknown[1]}; there are {', '.join(known.__struct_fields__)}"
     if missing := re.search(r"missing required field `(.+?)`", error):
-        return f"{lines.words(section, index)}there is no {missing[1]} in it: write {_WANTED[missing[1]]}"
+        return (
+            f"{lines.words(section, index)}there is no {missing[1]} in it: write {missing[1]} = {_WANTED[missing[1]]}"
+        )
     where = lines.words(section, index, key) or lines.words("", 0, section)
     name = key if key in _WANTED else section
     return f"{where}{name}: write {_WANTED.get(name, error)}"
+
+
+def _group_described(error: str, key: str, lines: _Lines) -> str:
+    """The same of a group, of which msgspec does not say which one: the first that has such a setting."""
+    unknown = re.search(r"unknown field `(.+?)`", error)
+    missing = re.search(r"missing required field `(.+?)`", error)
+    wrong = unknown or missing
+    name = wrong[1] if wrong else key
+    sections = lines.starting("group.")
+    where = next((at for each in sections if (at := lines.assigned(each, name))), "") or lines.words(
+        *sections[:1] or ("group",)
+    )
+    if unknown:
+        if unknown[1] == "callsigns":
+            return _misplaced(where)
+        return f"{where}there is no setting {name}; there are {', '.join(_Group.__struct_fields__)}"
+    return f"{where}{name or 'group'}: write {_WANTED.get(name or 'group', error)}"
+
+
+def _misplaced(where: str) -> str:
+    return f"{where}callsigns stand above all sections: move them to the top of the file"
 
 
 def _extensions(file: _File, lines: _Lines) -> list[Rule]:
     made = []
     for number, user in file.extensions.items():
         where = lines.words("extensions", 0, number)
+        if number == "callsigns" and isinstance(user, list):
+            raise _Mistake(_misplaced(where))
+        if isinstance(user, dict):
+            dotted = f"{number}.{next(iter(user), '')}"
+            raise _Mistake(f"{lines.words('extensions', 0, dotted)}{dotted} is no number: leave the dot out")
         if not isinstance(user, str):
             raise _Mistake(f'{where}write a name in quotes, as {number} = "bob"')
         _check_user(user, where)
@@ -208,6 +294,8 @@ def _made(where: str, *, pattern: str, to: str, priority: int) -> Rule:
 def _codes(file: _File, lines: _Lines) -> StarCodes:
     for service, code in file.codes.items():
         where = lines.words("codes", 0, service)
+        if service == "callsigns" and isinstance(code, list):
+            raise _Mistake(_misplaced(where))
         if service not in SERVICES:
             raise _Mistake(f"{where}there is no service {service}; there are {', '.join(SERVICES)}")
         if not isinstance(code, str):
@@ -216,6 +304,16 @@ def _codes(file: _File, lines: _Lines) -> StarCodes:
         return StarCodes({service: str(code) for service, code in file.codes.items()})
     except BadCode as error:
         raise _Mistake(f"{lines.words('codes', 0, error.service)}{error}") from None
+
+
+def _check_codes(codes: StarCodes, file: _File, lines: _Lines) -> None:
+    """An extension, or a rule, for what is dialled to have a service would take that away without a word."""
+    meant = [(number, lines.words("extensions", 0, number)) for number in file.extensions]
+    meant += [(rule.pattern, lines.words("rule", index, "pattern")) for index, rule in enumerate(file.rule)]
+    for number, where in meant:
+        if (found := codes.read(number)) is not None:
+            how = "leave it out, or give the service another code in [codes]"
+            raise _Mistake(f"{where}{number} is the star code for {found[0]}: {how}")
 
 
 def _emergency(file: _File, lines: _Lines) -> Emergency:
@@ -232,6 +330,39 @@ def _emergency(file: _File, lines: _Lines) -> Emergency:
             where = lines.words("emergency", 0, "numbers")
             raise _Mistake(f'{where}{number!r} is no number as phones dial it: write digits, * and #, as "112"')
     return Emergency(frozenset(file.emergency.numbers), file.emergency.to)
+
+
+def _groups(file: _File, lines: _Lines) -> dict[str, Group]:
+    if len(file.group) > GROUPS_MAX:
+        raise _Mistake(f"{lines.words('group')}there are more than {GROUPS_MAX} groups: leave some out")
+    return {name: _group(name, group, file, lines) for name, group in file.group.items()}
+
+
+def _group(name: str, group: _Group, file: _File, lines: _Lines) -> Group:
+    section = f"group.{name}"
+    _check_user(name, lines.words(section))
+    at = lines.words(section, 0, "members")
+    members = tuple(dict.fromkeys(group.members))
+    for user in members:
+        _check_user(user, at)
+        if user in file.group:
+            # So no phone rings twice, and no group rings for ever.
+            raise _Mistake(f"{at}{user} is a group as well: name its members here")
+    most = IN_ORDER_MAX if group.ring == "in-order" else MEMBERS_MAX
+    if not 0 < len(members) <= most:
+        raise _Mistake(f"{at}a group that rings {group.ring} has 1 to {most} members, and this one {len(members)}")
+    if group.otherwise:
+        where = lines.words(section, 0, "otherwise")
+        _check_user(group.otherwise, where)
+        if group.otherwise == name or group.otherwise in members:
+            raise _Mistake(f"{where}{group.otherwise} has not answered then: name somebody else, or leave it out")
+    return Group(members, group.ring, group.ring_s, group.otherwise)
+
+
+def _mailbox(file: _File, lines: _Lines) -> str:
+    if file.mailbox:
+        _check_user(file.mailbox, lines.words("", 0, "mailbox"))
+    return file.mailbox
 
 
 def _check_user(name: str, where: str) -> None:

@@ -53,6 +53,8 @@ class _Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     deny: tuple[str, ...] = ()
     quiet: tuple[str, ...] = ()
     homes: tuple[str, ...] = ()
+    pick_up: tuple[str, ...] = ()
+    intercom: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,9 @@ DNS_PORT = 53
 ENGINE_PORT = 2223
 """Where Debian's rtpengine takes commands, if nobody has said otherwise."""
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE
+)
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
@@ -144,10 +146,10 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                     f"set {name} to false"
                 )
         for origin in self.phone_web_origins:
-            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+            if origin != "*" and (why := _no_origin(origin)):
                 raise ValueError(
-                    f"phone_web_origins: {origin!r} is not what a browser calls a page's origin: write scheme and host "
-                    'alone, as "https://phone.example" or "https://phone.example:8443"'
+                    f"phone_web_origins: {origin!r} is not what a browser calls a page's origin, {why}: write scheme "
+                    'and host alone, as "https://phone.example" or "https://phone.example:8443"'
                 )
 
     def media_way(self, *, has_call_paths: bool) -> MediaSetting:
@@ -271,7 +273,8 @@ name_server = {name_server}
 domain_anchors = {domain_anchors}
 
 # Who may see on a phone whether the lines of this peer are there and busy: user names, "*" for every member of the
-# overlay, or for one line "carol>bob" (carol may watch bob). Who may not is refused; everybody may watch himself.
+# overlay, or for one line "carol>bob" (carol may watch bob). In a name * is any characters, ? one, [ab] one of these:
+# "desk-*>door-?". Who may not is refused; everybody may watch himself.
 watchers = {watchers}
 
 # What becomes of a call from another peer whose caller is not proved by the certificate of his line: it is "shown" to
@@ -367,6 +370,24 @@ def _check_network(text: str) -> None:
         except ValueError:
             raise ValueError(f"guests: {text!r} is no network: write one as 192.168.7.0/24, or an address") from None
         raise ValueError(f"guests: {text!r} is an address within {meant}: write that, or the address alone") from None
+
+
+def _no_origin(text: str) -> str:
+    """Why no page has this as its origin (RFC 6454 section 6.1); "" if one may have."""
+    found = _ORIGIN.fullmatch(text)
+    if text.lower() == "null":
+        return "but what it says of any page whose origin it hides"
+    if found is None:
+        return "which is no address of a page"
+    scheme, port = found["scheme"].lower(), int(found["port"] or 0)
+    if scheme in ("ws", "wss"):
+        return "since pages come by https or http"
+    if port > 65535 or found["port"] == "0":
+        return "since there is no such port"
+    # 6.2: "If the port of the origin [...] is different from the default port [...]" it is written, and only then.
+    if port and port == {"http": 80, "https": 443}.get(scheme):
+        return f"which leaves out the port that {scheme} has anyway"
+    return ""
 
 
 def _check_address(field: str, address: str) -> None:

@@ -62,7 +62,12 @@ def _described(error: msgspec.ValidationError, text: str, kind: type[msgspec.Str
     if missing := re.search(r"missing required field `(.+)`", str(error)):
         return f"there is no {missing[1]} in it: write {missing[1]} = {_wanted(_types(kind)[missing[1]], missing[1])}"
     if found := re.search(r" - at `\$\.(\w+)", str(error)):
-        return f"{_quoted(text, found[1])}{found[1]}: write {_wanted(_types(kind)[found[1]], found[1])}"
+        of = _types(kind)[found[1]]
+        # What is text where a list is wanted is one of the list.
+        is_one = "Expected `array`, got `str`" in str(error)
+        sample = _sample(of, _value(text, found[1])) if is_one else ""
+        how = f": {found[1]} = {sample}" if sample else ""
+        return f"{_quoted(text, found[1])}{found[1]}: write {_wanted(of, found[1])}{how}"
     return str(error)
 
 
@@ -79,6 +84,12 @@ def _quoted(text: str, name: str) -> str:
         if (found := _ASSIGNMENT.match(line)) and found[1] == name:
             return f"line {number} has {line.strip()!r}; "
     return ""
+
+
+def _value(text: str, name: str) -> str:
+    """What a setting has in the text; "" if it is not found there."""
+    assigned = (found for line in text.splitlines() if (found := _ASSIGNMENT.match(line)) and found[1] == name)
+    return next((found[2] for found in assigned), "")
 
 
 def _no_toml(error: tomllib.TOMLDecodeError, text: str, kind: type[msgspec.Struct]) -> str:

@@ -17,13 +17,24 @@ from p2psip.sim.simulated_overlay import EPOCH_S, PORT, SIP_PORT, SimulatedOverl
 from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World
+from p2psip.sip.entities.numbers.numbering import Numbering
 
 
 class SimulatedPeers:
     """Sites p0, p1, ... in one world; p0 is the bootstrap node."""
 
-    def __init__(self, seed: int | str, count: int = 0, *, wall: WallClock | None = None, **settings: object) -> None:
+    def __init__(
+        self,
+        seed: int | str,
+        count: int = 0,
+        *,
+        wall: WallClock | None = None,
+        numbering: Numbering | None = None,
+        **settings: object,
+    ) -> None:
+        """The operators of all have set the same `numbering`."""
         self.seed = seed
+        self.numbering = numbering
         self.world = World(seed)
         self.sites: dict[str, Site] = {}
         self.wall = wall or WallClock(EPOCH_S)
@@ -65,6 +76,7 @@ class SimulatedPeers:
             rng,
             self.world.now,
             phone_side=[local],
+            numbering=self.numbering,
         )
         site = Site(name, peer, self.world, local)
         self.sites[name] = site

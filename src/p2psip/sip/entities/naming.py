@@ -19,9 +19,11 @@ from urllib.parse import quote, unquote
 
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.handling.star_codes import PARK, SLOT
 from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, is_own_gruu, server_name
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
+from p2psip.sip.entities.switching.leads import place_uri
 from p2psip.sip.events.documents import renamed
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Field, Fields
@@ -153,7 +155,8 @@ class Naming:
                 of_phone = self._known_contacts if is_short else self._contact_to_overlay
                 return of_phone(value, contact, is_nameless)
             known = self._known_to_overlay if is_short else self._value_to_overlay
-            return known(key, value, changes)
+            meant = known(key, value, changes)
+            return meant if key != "refer-to" or contact is None else self._as_place(meant, contact.user)
 
         return _translated(fields, translate)
 
@@ -163,6 +166,17 @@ class Naming:
     def _value_to_overlay(self, key: str, value: str, changes: int) -> str:
         """What `key` says in the overlay's terms, while our own addresses have changed so often."""
         return _with_uri(key, value, self._overlays)
+
+    def _as_place(self, value: str, user: str) -> str:
+        """A transfer to a code for parking: whoever is transferred may dial elsewhere, where it means another place."""
+        return _with_uri("refer-to", value, partial(self._place, user=user))
+
+    def _place(self, uri: SipUri, user: str) -> SipUri:
+        if uri.host != self._config.realm:
+            return uri
+        found = self._config.numbering.codes.read(uri.user_name)
+        is_place = found is not None and found[0] == PARK and SLOT.fullmatch(found[1])
+        return place_uri(found[1], user, self._config, self._tokens) if found is not None and is_place else uri
 
     def _overlays(self, uri: SipUri) -> SipUri:
         if not is_own_domain(uri, self._config):

@@ -38,6 +38,8 @@ class LocateUser:
     """True for what is of an emergency, which no limit keeps out."""
     is_again: bool = False
     """True where those who were named at first have reached nobody: who else there is."""
+    group: tuple[str, ...] = ()
+    """Where several are called at once: all of them, in the place of `user`; answered by the places of all together."""
 
     @property
     def way(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.config import ServerConfig
@@ -12,21 +12,38 @@ from p2psip.sip.entities.handling.by_handling import ByHandling
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.numbers.by_dial_plan import ByDialPlan
 from p2psip.sip.entities.numbers.by_emergency import ByEmergency
+from p2psip.sip.entities.numbers.by_group import ByGroup, GroupTime
 from p2psip.sip.entities.proxy.resolvers import ByRoute, ByToken, Outside, OwnAgents, OwnState, Resolver, Users
+from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
+from p2psip.sip.entities.switching.by_place import ByPlace
+from p2psip.sip.entities.switching.picking_up import ByPickUp
 
 
 def resolvers_of(
-    config: ServerConfig, agents: AgentTable, ways: Ways, handlings: Handlings, more: Sequence[Resolver]
+    config: ServerConfig,
+    agents: AgentTable,
+    ways: Ways,
+    tokens: Tokens,
+    handlings: Handlings,
+    ringing: Callable[[str], int | None],
+    more: Sequence[Resolver],
 ) -> tuple[Resolver, ...]:
-    """All of them; `more` are of whoever makes the server. Behind the first two come no requests within a dialog."""
+    """All of them; `more` are of whoever makes the server. Behind the first two come no requests within a dialog.
+
+    `ringing` says which call rings now for a user or a group.
+    """
     return (
         ByRoute(config, ways),
         ByToken(ways),
+        ByPlace(config, tokens),
         *more,
         ForLinesAlone(ByEmergency(config)),
         ForLinesAlone(ByDialPlan(config)),
-        ForLinesAlone(ByCodes(config)),
+        ForLinesAlone(ByCodes(config, handlings, ringing)),
+        ForLinesAlone(ByPickUp(config, handlings, ringing)),
+        GroupTime(config),
+        ByGroup(config, handlings),
         ByHandling(config, handlings),
         ForLinesAlone(OwnAgents(config, agents)),
         OwnState(config),

@@ -48,6 +48,7 @@ from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.explaining import Explanation, explain
 from p2psip.sip.entities.proxy.proxy import Proxy
 from p2psip.sip.entities.proxy.resolvers import Asked, Resolver
+from p2psip.sip.entities.proxy.under_way import ringing_for, ways_of
 from p2psip.sip.entities.proxy.waiting import Sent
 from p2psip.sip.entities.questions import TOKEN_STEP, Hops, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
@@ -57,6 +58,7 @@ from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.resolving import resolvers_of
+from p2psip.sip.entities.switching.leads import JoinCall
 from p2psip.sip.message.build import METHODS, make_response, make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
@@ -118,7 +120,15 @@ class SipServer:
         """Who watches the lines of this peer, and what they are told."""
         self._call_watch = CallWatch(self.state)
         self._guard = CallGuard(config, rng)
-        self._resolvers = resolvers_of(config, self._agents, self._ways, handlings or Handlings(), resolvers)
+        self._resolvers = resolvers_of(
+            config,
+            self._agents,
+            self._ways,
+            self._tokens,
+            handlings or Handlings(),
+            lambda user: ringing_for(user, self._proxy.contexts),
+            resolvers,
+        )
         self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
         if config.media != "direct":
@@ -326,6 +336,8 @@ class SipServer:
             match effect:
                 case Ask(token) | CancelAsk(token):
                     self._ready.append(replace(effect, token=TOKEN_STEP * token))
+                case JoinCall(call, target):
+                    self._proxy.join(call, target, now)
                 case _:
                     self._ready.append(effect)
         said = (*wishes.said, *self.state.drain(), *self._guard.said())
@@ -484,7 +496,7 @@ class SipServer:
 
     def _needed(self, flows: Sequence[int]) -> set[int]:
         """Those of these connections by which a phone is reached, or has a call, or waits for an answer."""
-        busy = self._proxy.ways()
+        busy = ways_of(self._proxy.contexts)
         return {
             flow for flow in flows if self._bindings.are_on(flow) or self._calls.is_on(flow) or FlowHop(flow) in busy
         }

@@ -1,5 +1,7 @@
 """Who answers star codes: does what was dialled, says so on the phone's display, plays a tone and hangs up.
 
+What one wants to know is heard as well, in Morse code (media/sounds.py): not every phone shows what it is told.
+
 A voice agent, as the echo is (echo.py). It is told the line by the resolver that leads to it (handling/by_codes.py),
 and answers only when what was dialled is done.
 """
@@ -11,12 +13,13 @@ import random
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import Performance
+from p2psip.media.sounds import morse
 from p2psip.sip.entities.agents.types import CallEnded, CallEstablished, CallId, IncomingCall
 from p2psip.sip.entities.agents.voice_agent import VoiceAgent
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.by_codes import AGENT, LINE_PARAM
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
-from p2psip.sip.entities.handling.star_codes import SERVICES
+from p2psip.sip.entities.handling.star_codes import OWN_NUMBER, SERVICES, TIME
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri
 
@@ -25,6 +28,8 @@ SHOWN_S = 3.0
 """How long the answer stands on the display."""
 
 CALLS_MAX = 8
+CALL_S_MAX = 120.0
+"""A name of 64 characters takes 70 s."""
 
 
 class CodeService(VoiceAgent):
@@ -37,7 +42,7 @@ class CodeService(VoiceAgent):
         self._handlings = handlings
         self._shown: Timers[CallId] = Timers()
         contact, performance = SipUri(config.realm, "star-codes"), Performance(tone_hz=TONE_HZ)
-        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=10 * SHOWN_S)
+        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX)
 
     def is_meant(self, user: str) -> bool:
         """False: who calls must be known, and so the resolver for codes alone leads here."""
@@ -58,7 +63,9 @@ class CodeService(VoiceAgent):
             case IncomingCall(call, _, called):
                 self._serve(call, called, now)
             case CallEstablished(call):
-                self._shown.set(call, now + SHOWN_S, "the answer has been shown")
+                sound = self._sounds.get(call)
+                shown_s = SHOWN_S if sound is None else sound.duration_s + 1.0
+                self._shown.set(call, now + shown_s, "the answer has been shown")
             case CallEnded(call):
                 self._shown.cancel(call)
         super()._on_effect(effect, now)
@@ -74,10 +81,19 @@ class CodeService(VoiceAgent):
             return
         name, number = found
         service, says = SERVICES[name], f"You are {line}"
-        if service.changes:
+        if name == OWN_NUMBER:
+            self._sounds[call] = morse(line)
+        elif name == TIME:
+            says = self._time(now)
+            self._sounds[call] = morse(says)
+        elif service.changes:
             changed = service.changed(handling, number)
             self._handlings.set(line, changed)
             self._effects.append(HandlingChanged(line, changed))
             says = f"{line}: {'; '.join(changed.in_words()) or 'all calls ring'}"
         shown = NameAddr(SipUri(self._config.realm, called.user), says)
         self._agent.answer(call, now, [("P-Asserted-Identity", shown)])
+
+    def _time(self, now: float) -> str:
+        minute = self._handlings.minute(now)
+        return "No time here" if minute is None else f"{int(minute) // 60:02}:{int(minute) % 60:02}"

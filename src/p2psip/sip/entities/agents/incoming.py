@@ -12,6 +12,7 @@ from p2psip.sip.entities.agents.call import Call
 from p2psip.sip.entities.agents.types import CallId, EndedBy, Ending, IncomingCall
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.message.build import make_response, phrase_of
+from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request
 
 PROVISIONAL_S = 60.0
@@ -59,10 +60,11 @@ class CallIn(Call):
             self._wiring.set_timer(self.number, Alarm.CALL, now + self._wiring.config.call_s_max)
             self._tell()
 
-    def reject(self, status: int, now: float, ending: Ending | None = None) -> None:
-        """Refuse the call."""
+    def reject(self, status: int, now: float, ending: Ending | None = None, why: str = "") -> None:
+        """Refuse the call, and say why."""
         if not self.is_over and not self.dialog.is_confirmed:
-            self._respond(self.transaction, self.invite, status, now)
+            reason: list[tuple[str, object]] = [("Reason", Reason("SIP", status, why))] if why else []
+            self._respond(self.transaction, self.invite, status, now, reason)
             self._finish(ending or Ending(EndedBy.US, phrase_of(status), status))
 
     def cancel(self, cancel: Request, now: float) -> None:

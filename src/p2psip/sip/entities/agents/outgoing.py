@@ -19,8 +19,9 @@ FORKS_MAX = 8
 class CallOut(Call):
     """A call that we place: INVITE, ringing, answer or refusal, CANCEL."""
 
-    def __init__(self, wiring: Wiring, number: CallId, target: SipUri, now: float) -> None:
+    def __init__(self, wiring: Wiring, number: CallId, target: SipUri, now: float, display_name: str = "") -> None:
         super().__init__(wiring, number, now)
+        self._display_name = display_name or wiring.config.display_name
         self._target = target
         self._statuses: set[int] = set()
         self._invite: int | None = None
@@ -39,7 +40,7 @@ class CallOut(Call):
         invite = make_request(
             "INVITE",
             self._target,
-            from_=NameAddr(config.address_of_record, config.display_name).with_tag(tag),
+            from_=NameAddr(config.address_of_record, self._display_name).with_tag(tag),
             to=NameAddr(self._target),
             call_id=self._wiring.transactions.new_tag(),
             cseq=1,

@@ -126,8 +126,8 @@ class UserAgent:
         self._registration.stop(now)
         self._run(now)
 
-    def call(self, target: SipUri, now: float) -> CallId:
-        """Call somebody. Raises LocalMisuse if that cannot be."""
+    def call(self, target: SipUri, now: float, display_name: str = "") -> CallId:
+        """Call somebody, who is shown this name, or the agent's own. Raises LocalMisuse if that cannot be."""
         server = self._config.server
         if target.scheme == "sips" and not (isinstance(server, StreamHop) and server.transport == "TLS"):
             # 26.2.2: "sips" asks for TLS all the way.
@@ -137,7 +137,7 @@ class UserAgent:
         if len(self.calls) >= self._config.calls_max or self._asks.is_full:
             raise LocalMisuse(f"there are {len(self.calls)} calls already: hang up one of them first")
         number = next(self._numbers)
-        self._calls[number] = CallOut(self._wiring, number, target, now)
+        self._calls[number] = CallOut(self._wiring, number, target, now, display_name)
         self._run(now)
         return number
 
@@ -148,11 +148,11 @@ class UserAgent:
             ringing.answer(now, extra)
             self._run(now)
 
-    def reject(self, call: CallId, status: int, now: float) -> None:
-        """Refuse a call that rings: 486 busy, 603 declined ..."""
+    def reject(self, call: CallId, status: int, now: float, why: str = "") -> None:
+        """Refuse a call that rings: 486 busy, 603 declined ...; and why, in words (RFC 3326)."""
         ringing = self._calls.get(call)
         if isinstance(ringing, CallIn):
-            ringing.reject(status, now)
+            ringing.reject(status, now, why=why)
             self._run(now)
 
     def hold(self, call: CallId, on: bool, now: float) -> None:

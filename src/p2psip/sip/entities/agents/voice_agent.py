@@ -12,6 +12,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.engine import MediaEngine, Performance
+from p2psip.media.sounds import Sound
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
@@ -56,6 +57,8 @@ class VoiceAgent:
         self._agent = UserAgent(config, rng)
         self._media = MediaEngine(performance, rng)
         self._locals: dict[CallId, Address] = {}
+        self._sounds: dict[CallId, Sound] = {}
+        """What a call hears in the place of the agent's tone."""
         self._effects: list[Effect] = []
 
     def handle_message(self, data: bytes, now: float) -> None:
@@ -104,8 +107,9 @@ class VoiceAgent:
             case Ask():
                 self._effects.append(effect)
             case CallEstablished(call, local, agreement) | MediaChanged(call, local, agreement):
-                self._media.start(call, local, agreement, now)
+                self._media.start(call, local, agreement, now, self._sounds.get(call))
             case CallEnded(call):
+                self._sounds.pop(call, None)
                 self._media.stop(call)
                 if (given := self._locals.pop(call, None)) is not None:
                     self._effects.append(MediaReleased(given))

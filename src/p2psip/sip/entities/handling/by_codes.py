@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.handling.star_codes import ECHO, INTERCOM, SERVICES, is_number
+from p2psip.sip.entities.handling.forward_target import NobodyMeant, forward_target, number_meant
+from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.handling.intercom import intercom_fields
+from p2psip.sip.entities.handling.star_codes import (
+    ECHO,
+    INTERCOM,
+    MAILBOX,
+    PARK,
+    PICK_UP,
+    PICK_UP_GROUP,
+    SERVICES,
+    SLOT,
+)
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution, diverted
 from p2psip.sip.entities.questions import Located, NotLocated, Target
+from p2psip.sip.entities.switching.leads import pick_up_target, retrieve_target
+from p2psip.sip.entities.switching.picking_up import PICK_UP_FIELD, may_pick_up
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.uri import SipUri, escape_user
 from p2psip.sip.transports.hops import LocalHop
 
 AGENT = "star codes"
-"""The agent that serves them. Nobody but this resolver leads to it, so that it is told who has dialled."""
+"""The agent that serves most of them. Nobody but this resolver leads to it, so that it is told who has dialled."""
 
 LINE_PARAM = "line"
 
@@ -22,8 +38,11 @@ class ByCodes:
 
     name = "star codes"
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, handlings: Handlings, ringing: Callable[[str], int | None]) -> None:
+        """`ringing` says which call rings for a user or a group."""
         self._config = config
+        self._handlings = handlings
+        self._ringing = ringing
 
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """resolvers.Resolver"""
@@ -37,38 +56,63 @@ class ByCodes:
         if found is None or found[0] == ECHO:
             return None
         name, number = found
+        if name == PARK:
+            return self._retrieve(number)
+        if name == PICK_UP_GROUP:
+            return self._pick_up_group(asked.user)
+        if name == MAILBOX:
+            return self._mailbox()
         if SERVICES[name].takes_number:
             meant = self._meant(name, number, asked.user)
             if isinstance(meant, NotLocated):
                 return meant
             number = meant
+        uri = SipUri(self._config.realm, escape_user(number))
         if name == INTERCOM:
-            return self._intercom(number)
+            why = f"{number} is called, and is to answer by itself"
+            return Instead(uri, why, fields=intercom_fields(self._config.realm))
+        if name == PICK_UP:
+            return Instead(uri, f"a call that rings at {number} is answered", fields=((PICK_UP_FIELD, number),))
         code = self._config.numbering.codes.codes[name]
         uri = SipUri(self._config.realm, escape_user(f"{code}{number}"), None, ((LINE_PARAM, escape_user(asked.user)),))
         return Located((Target(uri, (LocalHop(AGENT),), f"{code}, {SERVICES[name].what}"),))
 
     def _meant(self, name: str, number: str, user: str) -> str | NotLocated:
-        """Whom the number behind a code means, by the dial plan, and whether this line may call him."""
-        code = self._config.numbering.codes.codes[name]
-        ruled = self._config.numbering.plan.ruled(number, user)
-        if ruled is not None and ruled.refusal:
-            return NotLocated(403, phrase_of(403), ruled.refusal)
-        meant = ruled.number if ruled is not None else number.lower()
-        if not is_number(meant):
-            return NotLocated(484, phrase_of(484), f"dial {code} and a number right behind it")
+        """Whom the number behind a code means, and whether this line may have that."""
         numbering = self._config.numbering
-        if name != INTERCOM and (numbering.is_emergency(number, user) or numbering.emergency.is_meant(meant)):
-            return NotLocated(403, phrase_of(403), f"{number} is an emergency number: no calls are forwarded there")
-        if meant == user and name != INTERCOM:
-            return NotLocated(403, phrase_of(403), f"{user} cannot forward to itself")
-        return meant
+        if not number:
+            return NotLocated(484, phrase_of(484), f"dial {numbering.codes.codes[name]} and a number right behind it")
+        find = forward_target if SERVICES[name].sets else number_meant
+        try:
+            return find(numbering, number, user)
+        except NobodyMeant as error:
+            return NotLocated(error.status, phrase_of(error.status), str(error))
 
-    def _intercom(self, number: str) -> Instead:
-        # There is no RFC that all phones follow: Call-Info with answer-after is what most take, Alert-Info the rest.
-        fields = (
-            ("Call-Info", f"<sip:{self._config.realm}>;answer-after=0"),
-            ("Alert-Info", f"<http://{self._config.realm}>;info=alert-autoanswer;delay=0"),
-        )
-        uri = SipUri(self._config.realm, escape_user(number))
-        return Instead(uri, f"{number} is called, and is to answer by itself", fields=fields)
+    def _retrieve(self, slot: str) -> Located | NotLocated:
+        if not SLOT.fullmatch(slot):
+            code = self._config.numbering.codes.codes[PARK]
+            return NotLocated(484, phrase_of(484), f"calls are parked at 1 to 9: dial {code}1")
+        return Located((retrieve_target(slot, self._config.realm),))
+
+    def _pick_up_group(self, user: str) -> Located | NotLocated:
+        groups = {name: group for name, group in self._config.numbering.groups.items() if user in group.members}
+        if not groups:
+            return NotLocated(
+                403, phrase_of(403), f"{user} is in no group: a [group.NAME] in dialplan.toml has members"
+            )
+        members = (member for group in groups.values() for member in group.members if self._may(user, member))
+        calls = (call for each in (*groups, *members) if (call := self._ringing(each)) is not None)
+        call = next(calls, None)
+        if call is None:
+            return NotLocated(404, phrase_of(404), f"nothing rings in {', '.join(groups)}")
+        return Located((pick_up_target(call, self._config.realm),))
+
+    def _may(self, user: str, member: str) -> bool:
+        return user != member and may_pick_up(self._handlings, member, user, is_here=True)
+
+    def _mailbox(self) -> Instead | NotLocated:
+        mailbox = self._config.numbering.mailbox
+        if not mailbox:
+            why = 'no mailbox is declared here: whoever keeps messages is mailbox = "USER" in dialplan.toml'
+            return NotLocated(404, phrase_of(404), why)
+        return Instead(SipUri(self._config.realm, escape_user(mailbox)), f"{mailbox} has the messages")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted
 from p2psip.sip.entities.handling.call_handling import (
+    ANONYMOUS,
     CallMoment,
     Decision,
     Divert,
@@ -15,6 +16,7 @@ from p2psip.sip.entities.handling.call_handling import (
     denied,
 )
 from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.handling.intercom import answers_by_itself
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore
 from p2psip.sip.entities.questions import NotLocated
@@ -41,12 +43,15 @@ class ByHandling:
             return None
         user = asked.uri.user_name.lower()
         handling = self._handlings.of(user)
-        if handling is None or handling.is_usual:
+        if handling is None:
+            return None
+        caller = asserted(request, self._config.realm)
+        if answers_by_itself(request) and not handling.may_speak(caller):
+            return NotLocated(403, phrase_of(403), f"{user} lets nobody speak unasked, or not {caller or ANONYMOUS}")
+        if handling.is_usual:
             return None
         status = None if asked.after is None else asked.after.status
-        moment = CallMoment(
-            asserted(request, self._config.realm), self._handlings.minute(now), status, is_marked(request)
-        )
+        moment = CallMoment(caller, self._handlings.minute(now), status, is_marked(request))
         if request.method == "INVITE":
             return self._resolution(decide(handling, user, moment))
         # Messages do not ring: they are not forwarded, and come also when it is quiet.

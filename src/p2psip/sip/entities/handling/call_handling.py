@@ -30,6 +30,9 @@ ANONYMOUS = "anonymous"
 When: TypeAlias = Literal["always", "busy", "no-answer"]
 WHENS: tuple[When, ...] = ("always", "busy", "no-answer")
 
+ANYBODY = "*"
+"""In a list: whoever says who he is."""
+
 _HOURS = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])-([01]?[0-9]|2[0-3]):([0-5][0-9])")
 _DAY_MIN = 24 * 60
 
@@ -80,6 +83,10 @@ class CallHandling:
     quiet: tuple[QuietHours, ...] = ()
     homes: tuple[str, ...] = ()
     """The home peers that its owner has chosen, the preferred one first, by what the overlay calls peers."""
+    pick_up: tuple[str, ...] = ()
+    """Who may answer a call that rings here at another phone; "*": every member. None: who has a line here too."""
+    intercom: tuple[str, ...] = ()
+    """For whom the phone may answer by itself; "*" is every member."""
 
     @property
     def is_usual(self) -> bool:
@@ -109,7 +116,17 @@ class CallHandling:
         words += [f"home: {', '.join(self.homes)}"] if self.homes else []
         only = "nobody else gets through" if self.only_allowed else "also when quiet"
         words += [f"allowed: {', '.join(self.allow) or 'nobody'} ({only})"] if self.allow or self.only_allowed else []
+        words += [f"picked up by: {', '.join(self.pick_up)}"] if self.pick_up else []
+        words += [f"answers by itself to: {', '.join(self.intercom)}"] if self.intercom else []
         return words
+
+    def may_pick_up(self, who: str, *, is_here: bool) -> bool:
+        """True if this user may answer a call that rings for another one; `is_here` says that he has a line here."""
+        return is_here if not self.pick_up else bool(who) and bool({who, ANYBODY} & set(self.pick_up))
+
+    def may_speak(self, who: str) -> bool:
+        """True if the phone may answer by itself when this user calls."""
+        return bool(who) and bool({who, ANYBODY} & set(self.intercom))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,15 @@ class DialledService(NamedTuple):
         return replace(handling, do_not_disturb=not self.disturbs)
 
 
-ECHO, OWN_NUMBER, INTERCOM = "echo", "own-number", "intercom"
+ECHO, TIME, OWN_NUMBER, INTERCOM, MAILBOX = "echo", "time", "own-number", "intercom", "mailbox"
+PICK_UP, PICK_UP_GROUP, PARK = "pick-up", "pick-up-group", "park"
 
 SERVICES: Mapping[str, DialledService] = {
+    PICK_UP_GROUP: DialledService("*8", "a call that rings in a group of yours is answered"),
+    PICK_UP: DialledService("**", "a call that rings there is answered", takes_number=True),
     ECHO: DialledService("*43", "your own voice comes back"),
-    OWN_NUMBER: DialledService("*65", "the phone shows its own number"),
+    TIME: DialledService("*60", "the time, on the display and in Morse code"),
+    OWN_NUMBER: DialledService("*65", "the phone's own number, on the display and in Morse code"),
     "forward": DialledService("*72", "all calls are forwarded", takes_number=True, sets="always"),
     "forward-off": DialledService("*73", "calls are not forwarded any more", sets="always"),
     "forward-busy": DialledService("*90", "calls are forwarded when it is busy", takes_number=True, sets="busy"),
@@ -51,8 +55,13 @@ SERVICES: Mapping[str, DialledService] = {
     "do-not-disturb": DialledService("*78", "no call rings", disturbs=False),
     "do-not-disturb-off": DialledService("*79", "calls ring again", disturbs=True),
     INTERCOM: DialledService("*80", "the phone that is called answers by itself", takes_number=True),
+    PARK: DialledService("*85", "the call that is parked at this place, 1 to 9", takes_number=True),
+    MAILBOX: DialledService("*97", "the mailbox"),
 }
-"""All of them, with the codes that FreePBX has for them."""
+"""All of them, with the codes that people know from FreePBX and Asterisk."""
+
+SLOT = re.compile(r"[1-9]")
+"""A place where a call is parked."""
 
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
 _NUMBER = re.compile(r"[a-z0-9+](?:[a-z0-9._+-]{0,62}[a-z0-9])?")

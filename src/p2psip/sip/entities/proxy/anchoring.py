@@ -215,8 +215,8 @@ class Anchoring:
             return None
         if one is not None and side.peer is not None:
             # Where the other phone is, its peer knows, and says with its answer.
-            return None if one.is_agent else (self._phone(source, one), _far(side.peer))
-        if other is None or source.peer is None or other.is_agent:
+            return self._phone(source, one), _far(side.peer)
+        if other is None or source.peer is None:
             return None
         named = offered_host(request.body) if is_readable(request) else None
         if named is not None and not (_has_numbers(request.body) and self._is_far(named, source, other)):

@@ -66,7 +66,7 @@ def _in_words(said: Resolution | None) -> str:
             return why
         case Located(targets):
             return f"goes to {', '.join(target.label or str(target.uri) for target in targets)}"
-        case LocateUser(user=user):
-            return f"the overlay is asked for {user}"
+        case LocateUser(user=user, group=group):
+            return f"the overlay is asked for {', '.join(group or (user,))}"
         case Given(target):
             return f"goes to {target.label or target.uri}"

@@ -14,7 +14,7 @@ follows from that is decided here.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from p2psip.base.effects import Asks, Effect
@@ -23,7 +23,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.call_guard import CallUp
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.proxy import routing, session_timers
+from p2psip.sip.entities.proxy import routing, session_timers, under_way
 from p2psip.sip.entities.proxy.acks import Acks
 from p2psip.sip.entities.proxy.branches import Branches
 from p2psip.sip.entities.proxy.context import (
@@ -40,7 +40,7 @@ from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.finals import Finals
 from p2psip.sip.entities.proxy.resolvers import After, Asked, Given, Resolver, RingsNoMore
 from p2psip.sip.entities.proxy.waiting import Locating, Preparing, Resolving, ResolvingAck, Sent, Waiting
-from p2psip.sip.entities.questions import TOKEN_STEP, Forwarded, Hops, Located, NotLocated
+from p2psip.sip.entities.questions import TOKEN_STEP, Forwarded, Hops, Located, NotLocated, Target
 from p2psip.sip.entities.registrar.bindings import Bindings
 from p2psip.sip.entities.registrar.targets import is_disowned
 from p2psip.sip.entities.registrar.tokens import Tokens, is_phone
@@ -49,7 +49,7 @@ from p2psip.sip.message.build import make_trying
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions.events import Failure, RequestArrived
 from p2psip.sip.transactions.layer import TransactionLayer
-from p2psip.sip.transports.hops import FlowHop, Hop, Source
+from p2psip.sip.transports.hops import FlowHop, Source
 
 _OVERDUE_S = 0.5
 """How often it is looked whether it is known now where a request goes that nobody has answered in time."""
@@ -92,10 +92,15 @@ class Proxy:
     def __len__(self) -> int:
         return len(self._contexts)
 
-    def ways(self) -> set[Hop | None]:
-        """By which the requests under way have come and gone."""
-        each = self._contexts.values()
-        return {hop for one in each for hop in (one.source.hop, *(branch.way for branch in one.open_branches))}
+    @property
+    def contexts(self) -> Iterable[Context]:
+        """The requests under way, the eldest first."""
+        return self._contexts.values()
+
+    def join(self, call: int, target: Target, now: float) -> None:
+        """Have a call be answered at one more place, if it still rings."""
+        if (context := self._contexts.get(call)) is not None and under_way.rings(context):
+            self._settle(context, self._branches.begin(context, target, now), now)
 
     # Requests
 
@@ -387,7 +392,7 @@ class Proxy:
             self._conclude(context, result.response, branch.label, now)
             self._cancel_open(context, now, [_ELSEWHERE])
             return
-        if result.status >= 600 and not context.is_urgent:
+        if result.status >= 600 and not under_way.is_for_several(context, self._config):
             # 16.7 step 5: after a 6xx "the proxy SHOULD cancel all client transactions", and new ones are not begun.
             context.is_closed = True
             context.waiting.clear()

@@ -417,6 +417,56 @@ def test_own_number(world):
     assert '"You are alice"' in shown
 
 
+def test_the_time(world):
+    one, alice, _, _ = site(world)
+    call = dial(world, alice, "*60")
+    assert '"No time here"' in call.responses[-1].fields.first("p-asserted-identity"), "the date is not to be trusted"
+    one.handlings.use_date(WallClock(0.0))
+    one.handlings.use_local_time(2 * 3600)
+    call = dial(world, alice, "*60")
+    minutes = int(world.now) // 60
+    assert f'"02:0{minutes}"' in call.responses[-1].fields.first("p-asserted-identity")
+
+
+def test_the_mailbox(world):
+    _, alice, *_ = site(world)
+    call = dial(world, alice, "*97")
+    assert call.statuses == [100, 404]
+    assert "no mailbox is declared here" in call.responses[-1].reasons[0].text
+
+
+def test_a_mailbox_that_is_declared(world):
+    _, alice, _, carol = site(world, numbering=Numbering(mailbox="carol"))
+    call = alice.invite("*97")
+    world.run(3.0)
+    assert call.is_up
+    assert len(invites(carol)) == 1
+
+
+@pytest.mark.parametrize("handling", [CallHandling(), CallHandling(intercom=("carol",))])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [("Call-Info", "<sip:x>;answer-after=0")],
+        [("Alert-Info", "<http://x>;info=alert-autoanswer")],
+        [("Answer-Mode", "Auto")],
+    ],
+)
+def test_nobody_speaks_unasked_whom_the_owner_has_not_named(world, handling, fields):
+    """Also without the code, by what phones themselves send."""
+    one, alice, bob, _ = site(world)
+    one.handlings.set("bob", handling)
+    call = alice.invite("bob" if fields else "*80bob", fields)
+    world.run(3.0)
+    assert call.statuses == [100, 403]
+    assert "bob lets nobody speak unasked, or not alice" in call.responses[-1].reasons[0].text
+    assert not invites(bob)
+    call = alice.invite("bob", [("Alert-Info", "<http://x/ring.wav>")])
+    world.run(3.0)
+    assert call.is_up
+
+
 def test_who_hides_is_known_to_his_own_peer(world):
     one, _, bob, _ = site(world)
     bob.invite("*72carol", [("Content-Type", "application/sdp"), ("Privacy", "id")], OFFER.offer())
@@ -426,7 +476,8 @@ def test_who_hides_is_known_to_his_own_peer(world):
 
 def test_intercom(world):
     """RFC 3261 has no header for it: these two are what phones take."""
-    _, alice, bob, _ = site(world)
+    one, alice, bob, _ = site(world)
+    one.handlings.set("bob", CallHandling(intercom=("alice",)))
     call = alice.invite("*80bob")
     world.run(3.0)
     assert call.is_up

@@ -1,0 +1,120 @@
+"""Groups of lines that ring by one number (docs/decisions/groups.md): resolvers (proxy/resolvers.py).
+
+Theory of operation. A group that rings all at once is one question for the places of all its members. One that rings
+them in order has the call be for one after the other: while it is for one of them, `ByGroup` is asked again when that
+one has not answered in time, or has failed. Of members that have a line here it is decided here whether they ring;
+their peers decide of the others.
+"""
+
+from __future__ import annotations
+
+from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate.identity import asserted
+from p2psip.sip.entities.handling.call_handling import CallMoment, Divert, RefuseCall, decide
+from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.numbers.groups import Group
+from p2psip.sip.entities.own import is_user
+from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore, diverted
+from p2psip.sip.entities.questions import LocateUser, NotLocated
+from p2psip.sip.message.build import phrase_of
+from p2psip.sip.message.urgency import is_marked
+from p2psip.sip.message.uri import SipUri, escape_user
+
+_NO_ANSWER = 408
+
+
+def group_of(asked: Asked, config: ServerConfig) -> tuple[str, Group] | None:
+    """The group that is called, also while it is one of its members whom the call is for, in order."""
+    if asked.routed.request.method != "INVITE" or not is_user(asked.uri, config):
+        return None
+    name, groups = asked.uri.user_name.lower(), config.numbering.groups
+    if name in groups:
+        return name, groups[name]
+    before = next(
+        ((user.lower(), groups[user.lower()]) for user in reversed(asked.before) if user.lower() in groups), None
+    )
+    # Whoever is called at last rings as he does when he is called himself.
+    return before if before is not None and before[1].ring == "in-order" and name != before[1].otherwise else None
+
+
+class GroupTime:
+    """For how long a group rings, or a member of one that rings in order."""
+
+    name = "the time of a group"
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+
+    def resolve(self, asked: Asked, now: float) -> Resolution | None:
+        """resolvers.Resolver"""
+        if asked.after is not None or (found := group_of(asked, self._config)) is None:
+            return None
+        name, group = found
+        return Again(float(group.ring_s), f"{name} rings for {group.ring_s} s")
+
+
+class ByGroup:
+    """Who rings where a group is called, and who after that."""
+
+    name = "groups"
+
+    def __init__(self, config: ServerConfig, handlings: Handlings) -> None:
+        self._config = config
+        self._handlings = handlings
+
+    def resolve(self, asked: Asked, now: float) -> Resolution | None:
+        """resolvers.Resolver"""
+        if (found := group_of(asked, self._config)) is None:
+            return None
+        name, group = found
+        if group.ring == "in-order":
+            if asked.after is None and asked.uri.user_name.lower() != name:
+                return None
+            tried = self._tried(asked)
+            rest = [user for user in self._ringing(group.members, asked, now) if user not in tried]
+            if rest:
+                return self._instead(rest[0], f"{name} is a group, in which {rest[0]} is called now")
+        elif asked.after is None and (rung := self._ringing(group.members, asked, now)):
+            return self._all(rung, asked)
+        return self._over(name, group, asked)
+
+    def _over(self, name: str, group: Group, asked: Asked) -> Resolution:
+        if group.otherwise and group.otherwise not in self._tried(asked):
+            return self._instead(group.otherwise, f"nobody of {name} answers: {group.otherwise} is called")
+        if asked.after is None:
+            return NotLocated(480, phrase_of(480), f"no member of {name} can be called now")
+        if asked.after.status == _NO_ANSWER:
+            return RingsNoMore(f"nobody of {name} has answered")
+        return NotLocated(asked.after.status, phrase_of(asked.after.status), f"nobody of {name}: {asked.after.reason}")
+
+    def _instead(self, user: str, why: str) -> Instead:
+        return Instead(SipUri(self._config.realm, escape_user(user)), why)
+
+    def _all(self, users: tuple[str, ...], asked: Asked) -> LocateUser:
+        request = asked.routed.request
+        is_urgent = is_marked(request)
+        return LocateUser(
+            asked.uri, users[0], "INVITE", request.call_id, asked.user, None, is_urgent=is_urgent, group=users
+        )
+
+    def _tried(self, asked: Asked) -> set[str]:
+        users = (*asked.before, asked.uri.user_name, *diverted(asked.routed.request))
+        return {user.lower() for user in users}
+
+    def _ringing(self, members: tuple[str, ...], asked: Asked, now: float) -> tuple[str, ...]:
+        """At whom it rings, each once: not at who calls, nor who takes no call now; who forwards all is not there."""
+        request = asked.routed.request
+        moment = CallMoment(
+            asserted(request, self._config.realm), self._handlings.minute(now), None, is_marked(request)
+        )
+        rung = dict.fromkeys(self._rings_instead(member, moment) for member in members if member != asked.user)
+        return tuple(user for user in rung if user and user != asked.user and user not in self._config.numbering.groups)
+
+    def _rings_instead(self, member: str, moment: CallMoment) -> str:
+        handling = self._handlings.of(member)
+        match decide(handling, member, moment) if handling is not None else None:
+            case RefuseCall():
+                return ""
+            case Divert(to):
+                return to
+        return member
