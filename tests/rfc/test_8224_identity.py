@@ -286,6 +286,8 @@ def test_what_comes_for_somebody_else_than_to() -> None:
     """Who has had a call of alice's has a token for himself: it brings him nowhere else."""
     about = request(DATED, to="bob", uri="carol")
     assert Verifier().status(with_identities(about, signed(about, "alice"))) == ("", 438)
+    to_carol = signed(about, "alice", dest=(Party("uri", f"sip:carol@{OVERLAY}"),))
+    assert Verifier().status(with_identities(about, to_carol)) == ("", 438), "4.1: it MUST have To in it"
     both = (BOB, Party("uri", f"sip:carol@{OVERLAY}"))
     assert Verifier().status(with_identities(about, signed(about, "alice", dest=both))) == ("alice", 0)
 
@@ -302,6 +304,7 @@ def test_8946_who_was_called_says_to_whom_it_goes() -> None:
         (to_carol, to_dave),
         (first, signed(about, "mallory", dest=(carol,), div=BOB), to_dave),
         (first, signed(about, "bob", dest=(carol,), div=BOB, iat=DATE - 100), to_dave),
+        (first, signed(about, "bob", dest=(carol,), div=BOB, orig=carol), to_dave),
     ):
         assert Verifier().status(with_identities(about, *broken))[0] == ""
 

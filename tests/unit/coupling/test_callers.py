@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.callers import FETCHES_OF_A_PEER
+from p2psip.coupling.callers import FETCHES_OF_A_PEER, _Known
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
+from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.simulated_overlay import EPOCH_S
 from p2psip.sim.sites.making import OVERLAY, line_of
 from p2psip.sim.sites.site import Site, SitePhone
@@ -317,6 +318,16 @@ def test_a_line_that_is_revoked_proves_nothing(world: SimulatedPeers) -> None:
     world[1].call(lambda now: (world[1].peer.node.use_trust(changed, now), world[1].peer.handle_timeout(now)))
     assert talk(world, alice, "bob")
     assert shown(bob) == (HIDDEN, [])
+
+
+def test_a_member_of_another_domain_is_nobody_of_this_overlay(world: SimulatedPeers) -> None:
+    """Its certificate leads to the trust anchor, and says alice; at a domain that is not this one."""
+    callers = world[1].peer.callers
+    stranger = SimulatedIdentity("alice@elsewhere.example", world[0].peer.node.node_id)
+    member = world.verifier.check([stranger.certificate], EPOCH_S, True)
+    asked = VerifySignature("", "ES256", b"x", stranger.sign_jws(b"x"), "p0")
+    verdict = callers._judge(asked, _Known((member,), 0.0), 0.0)
+    assert verdict == NotAuthentic(437, f"alice@elsewhere.example is nobody of {OVERLAY}")
 
 
 def test_one_peer_makes_us_fetch_so_many_certificates(world: SimulatedPeers) -> None:
