@@ -411,6 +411,12 @@ class SipServer:
             self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
         elif request.method == "REGISTER" and source.peer is not None:
             self._reply(arrived, 403, now, "Phones register with their own peer")
+        elif source.peer is not None and not request.to.tag and not self._is_for_us(request):
+            found = self._verification.examine(arrived, now)
+            if isinstance(found, Ask) and request.method == "INVITE":
+                # A certificate may have to be fetched: the caller may give up meanwhile (9.1).
+                self._layer.respond(arrived.transaction, make_trying(request), now)
+            self._on_looked_at(found, now)
         elif not self._needs_proof(arrived):
             self._admit(arrived, None, now)
         elif not self._guests.is_guest(request, source):
@@ -419,12 +425,6 @@ class SipServer:
                 self._effects.append(outcome)
             else:
                 self._on_outcome(outcome, now)
-        elif source.peer is not None and not request.to.tag and not self._is_for_us(request):
-            found = self._verification.examine(arrived, now)
-            if isinstance(found, Ask) and request.method == "INVITE":
-                # A certificate may have to be fetched: the caller may give up meanwhile (9.1).
-                self._layer.respond(arrived.transaction, make_trying(request), now)
-            self._on_looked_at(found, now)
         elif (refusal := self._guests.count(arrived, now)) is not None:
             self._on_outcome(refusal, now)
         else:
