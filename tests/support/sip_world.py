@@ -33,6 +33,7 @@ from p2psip.sip.entities.questions import (
     Authentic,
     Credential,
     FindCredential,
+    FindGateway,
     Hops,
     Located,
     LocateUser,
@@ -447,6 +448,8 @@ class Server:
                 return None
             case VerifySignature():
                 return fake_verdict(question)
+            case FindGateway(otherwise=otherwise):
+                return otherwise
             case LocateUser():
                 return self.locate(question) if self.locate else self._located(question)
         raise AssertionError(question)

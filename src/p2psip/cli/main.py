@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "peer": "Be a peer: the PBX of the phones at this site.",
     "line": "Look after a peer's lines: who may register a phone.",
     "client": "Prepare an application to be a client of the overlay.",
+    "trunk": "Show the telephone lines and PBXs behind a peer.",
     "dial": "Say what would become of a call to a number, and why.",
     "lookup": "Look a user up in the overlay.",
     "services": "Find members that provide a service; announce services.",
@@ -42,7 +43,7 @@ COMMANDS: dict[str, str] = {
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
 
-ROOMS = {"nat": "site", "check": "site"}
+ROOMS = {"nat": "site", "check": "site", "trunk": "site"}
 """Those of them that are in a room of their own."""
 
 PEER_VARIABLE = "P2PSIP_PEER"

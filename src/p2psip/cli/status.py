@@ -71,6 +71,8 @@ def status(
         print(f"  no {what} with {name}: {failed['reason']} ({failed['s_ago']:.0f} s ago)")
         for row in aligned([(p["local"], "to", p["remote"], p["types"], p["outcome"]) for p in failed["pairs"]]):
             print(f"    tried {row}")
+    for trunk in facts["trunks"]:
+        print(f"  trunk {trunk['name']}: {trunk['state']}, {trunk['calls']} of {trunk['calls_max']} calls")
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")

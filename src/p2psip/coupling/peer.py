@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from p2psip.base.address import Address
-from p2psip.base.effects import Ask, AskAnswered, CancelAsk, Effect
+from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, earliest
@@ -33,6 +33,7 @@ from p2psip.coupling.call_paths import (
     is_call_flow,
 )
 from p2psip.coupling.callers import CallerContext, Callers
+from p2psip.coupling.gateways import GatewayPinged, Gateways, GatewaysFound
 from p2psip.coupling.gruu import last_node, make_gruu, peer_in, read_gruu
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
@@ -40,6 +41,7 @@ from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
 from p2psip.coupling.lookup import LookupContext, Lookups
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
+from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document
@@ -56,7 +58,7 @@ from p2psip.reload.node.effects import (
     Write,
 )
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery
+from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery, ServicesFound
 from p2psip.reload.node.tunnelling.tunnel_commands import (
     CloseTunnel,
     TunnelFailed,
@@ -70,11 +72,14 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gateway.terms import TrunkChanged, TrunkTerms
+from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.questions import (
     Credential,
     FindCredential,
+    FindGateway,
     LocateUser,
     NoCredential,
     ResolveUri,
@@ -87,9 +92,6 @@ from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
-
-_ANSWERED_HERE = (LocateUser, FindCredential, ResolveUri, SignClaims, VerifySignature)
-"""The questions of the SIP server that the overlay answers."""
 
 
 def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
@@ -112,7 +114,9 @@ class Stopped(Effect):
 class Peer:
     """One peer."""
 
-    def __init__(self, node: Node, server: ServerConfig, rng: random.Random, now: float) -> None:
+    def __init__(
+        self, node: Node, server: ServerConfig, rng: random.Random, now: float, trunks: Sequence[TrunkTerms] = ()
+    ) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
         server = replace(server, peer_in=partial(peer_in, self.overlay, len(node.node_id)))
@@ -120,12 +124,14 @@ class Peer:
         self.handlings.use_date(node.wall)
         self.publisher = Publisher(node)
         self.homes = HomeKeeper(node, self.publisher)
+        trunked = [Trunk(terms, server.realm, rng) for terms in trunks]
         self.server = SipServer(
             server,
             rng,
             agents_of(server, self.handlings, rng),
             resolvers=(OtherWays(node, self.publisher),),
             handlings=self.handlings,
+            trunks=trunked,
         )
         self.server.set_wall_clock(node.wall)
         self.flows = PeerFlows(node)
@@ -134,7 +140,9 @@ class Peer:
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         self.services = ServiceDiscovery(node)
-        self._timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.flows)
+        self.gateways = Gateways(node, self.services, trunked, self.overlay)
+        timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
+        self._timed = (*timed, self.flows)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -146,6 +154,7 @@ class Peer:
     def start(self, now: float) -> None:
         """Join the overlay, for ever."""
         self.node.start(now)
+        self.server.start(now)
         self._settle(now)
 
     def add_line(self, line: Line, now: float, handling: CallHandling | None = None) -> None:
@@ -183,6 +192,11 @@ class Peer:
     def find_services(self, name: str, near: bytes, want: int, context: object, now: float) -> None:
         """Search providers of a service for an operator; `ServicesFound(context, ...)` follows. Raises LocalMisuse."""
         self.services.find(name, near, want, context, now)
+        self._settle(now)
+
+    def look_for_gateways(self, number: str, context: object, now: float, *, is_emergency: bool) -> None:
+        """Find the gateways to a number for an operator; `GatewaysKnown(context, ...)` follows."""
+        self.gateways.look_for(number, context, now, is_emergency=is_emergency)
         self._settle(now)
 
     def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
@@ -298,6 +312,11 @@ class Peer:
         self.server.handle(arrival, now)
         self._settle(now)
 
+    def handle_trunk(self, name: str, arrival: Arrival, now: float) -> None:
+        """Something came in at the sockets of a trunk."""
+        self.server.handle_wire(name, arrival, now)
+        self._settle(now)
+
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to a media address of an agent."""
         self.server.handle_media(local, remote, data, now)
@@ -380,21 +399,20 @@ class Peer:
     def _collect(self) -> list[Effect]:
         """What the parts want now."""
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        own = [effect for part in (*asked, self.node) for effect in part.drain()]
-        return [*own, *map(_of_server, self.server.drain())]
+        own = [effect for part in (*asked, self.gateways, self.node) for effect in part.drain()]
+        return [*own, *map(of_server, self.server.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:
         match effect:
-            case _ServerAsks(token, question):
+            case ServerAsks(token, question):
                 self._answer(token, question, now)
             case AskAnswered(token, answer):
                 self.server.handle_answer(token, answer, now)
             case Done(context, result):
                 self._done(context, result, now)
-            case _ServerCancels(token):
-                self.locator.cancel(token)
-                self.callers.cancel(token)
-                self.flows.cancel(token)
+            case ServerCancels(token):
+                for part in (self.locator, self.callers, self.gateways, self.flows):
+                    part.cancel(token)
             case AppLinkUp() if effect.datagram_bytes is not None:
                 self.flows.call_path_up(effect, now)
             case AppLinkUp(link, node, remote, local):
@@ -439,7 +457,7 @@ class Peer:
                 self.flows.down(link_of(flow))
                 self._effects.append(HangUp(link_of(flow), "closed by the SIP server"))
             case _:
-                self._handle_call_path(effect, now)
+                self._handle_ways_of_calls(effect, now)
 
     def _ring_changed(self, changed: RingChanged, now: float) -> None:
         if changed.is_member:
@@ -458,9 +476,13 @@ class Peer:
         self.publisher.phones_changed(changed.user, phones, now)
         self._effects.append(BindingsToKeep(changed.user))
 
-    def _handle_call_path(self, effect: Effect, now: float) -> None:
-        """What concerns the paths that carry calls; what does not is the driver's."""
+    def _handle_ways_of_calls(self, effect: Effect, now: float) -> None:
+        """What concerns gateways, and the paths that carry calls; what does not is the driver's."""
         match effect:
+            case ServicesFound(GatewaysFound()):
+                self.gateways.handle_found(effect, now)
+            case TrunkChanged():
+                self.gateways.announce(now)
             case TunnelledRecord(link, record):
                 if link in self.flows.calls:
                     self._heard(link, record, now)
@@ -524,6 +546,8 @@ class Peer:
                 self.lookups.handle_done(lookup, result, now)
             case TraceContext(trace):
                 self.traces.handle_done(trace, result, now)
+            case GatewayPinged(node):
+                self.gateways.handle_pinged(node, result, now)
             case _:
                 assert isinstance(context, ServiceContext), f"nobody waits for {context}"
                 self.services.handle_done(context, result, now)
@@ -532,6 +556,8 @@ class Peer:
         match question:
             case LocateUser():
                 self.locator.locate(token, question, now)
+            case FindGateway():
+                self.gateways.locate(token, question, now)
             case FindCredential(user_name):
                 self.server.handle_answer(token, self._credential(user_name), now)
             case ResolveUri(uri):
@@ -560,30 +586,3 @@ class Peer:
             self.flows.refuse(token, reason)
         else:
             self.flows.want(destination_list, node, token, now)
-
-
-@dataclass(frozen=True, slots=True)
-class _ServerCancels(Effect):
-    """The SIP server takes a question back."""
-
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class _ServerAsks(Effect):
-    """A question of the SIP server, which is answered in here."""
-
-    token: int
-    question: object
-
-
-def _of_server(effect: Effect) -> Effect:
-    match effect:
-        case Ask(token, question) if isinstance(question, _ANSWERED_HERE):
-            return _ServerAsks(token, question)
-        case Ask(token):
-            # What agents ask.
-            return replace(effect, token=-token)
-        case CancelAsk(token):
-            return _ServerCancels(token)
-    return effect

@@ -8,13 +8,31 @@ from typing import Any
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.coupling.gateways import SERVICE as GATEWAY_SERVICE
+from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
-from p2psip.daemon.dial_words import explanation_report, line_meant, places_found, servers_found, uri_dialled
+from p2psip.daemon.dial_words import (
+    NOBODY,
+    explanation_report,
+    gateways_in_words,
+    line_meant,
+    places_found,
+    servers_found,
+    uri_dialled,
+)
 from p2psip.daemon.nat_words import SitePorts
-from p2psip.daemon.report import lines_of, lookup_report, nat_report, services_report, status_of, trace_report
+from p2psip.daemon.report import (
+    lines_of,
+    lookup_report,
+    nat_report,
+    services_report,
+    status_of,
+    trace_report,
+    trunks_of,
+)
 from p2psip.daemon.state.kept import KeptService
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
@@ -59,6 +77,7 @@ class Commands:
             "configuration": self._configuration,
             "status": lambda: status_of(self._peer, boot_time()),
             "lines": lambda: lines_of(self._peer, boot_time()),
+            "trunks": lambda: trunks_of(self._peer, boot_time()),
             "reload-lines": lambda: {"problems": self._reload_lines()},
             "reload-identity": self._reload_identity,
         }
@@ -98,7 +117,7 @@ class Commands:
         return self._configuration()
 
     @staticmethod
-    def is_over(end: LookedUp | Traced | ServicesFound | ServersFound) -> None:
+    def is_over(end: LookedUp | Traced | ServicesFound | ServersFound | GatewaysKnown) -> None:
         """What was asked for is there; who asked may not wait any more."""
         waiting = end.context
         assert isinstance(waiting, asyncio.Future), "the context of each is who waits for it"
@@ -155,7 +174,19 @@ class Commands:
         if (outside := explained.outside) is not None:
             servers = await self._wait(lambda context, now: peer.find_servers(outside, context, now), "DNS")
             places = servers_found(servers.found)
+        if calls_out := explained.calls_out(is_nobody=any(place.startswith(NOBODY) for place in places)):
+            places += await self._gateways_to(calls_out, is_emergency=explained.user is None)
         return explanation_report(number, line, explained, places)
+
+    async def _gateways_to(self, number: str, *, is_emergency: bool) -> list[str]:
+        """In the order in which they are tried."""
+
+        def begin(context: object, now: float) -> None:
+            self._peer.look_for_gateways(number, context, now, is_emergency=is_emergency)
+
+        found = await self._wait(begin, f"the search for gateways to {number}")
+        assert isinstance(found, GatewaysKnown)
+        return gateways_in_words(found)
 
     async def _find(self, aor: str) -> LookedUp:
         found = await self._wait(lambda context, now: self._peer.look_up(aor, context, now), f"the lookup of {aor}")
@@ -186,7 +217,8 @@ class Commands:
             capacity, policy = _number(asked, "capacity", 0), str(asked.get("policy") or "")
             self._host.call(lambda now: self._peer.announce(name, capacity, policy, now))
         # Written down at once: a restart, also after a power cut, is to announce the same.
-        self._keep_services([_kept(announced) for announced in self._peer.services.announcements])
+        own = [each for each in self._peer.services.announcements if each.name != GATEWAY_SERVICE]
+        self._keep_services([_kept(announced) for announced in own])
         return {"services": self._peer.services.names}
 
     def _target(self, text: str) -> NodeId | ResourceId:

@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import Final
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer, peer_uri
 from p2psip.daemon.endpoints import doors_of, own_names
 from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState
+from p2psip.daemon.state.trunks_file import load_trunks
 from p2psip.reload.usages.sip_registration import RegistrationRoute
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.location import DomainServers
+from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.proxy.explaining import Explanation
 from p2psip.sip.entities.server import SipServer
@@ -25,6 +28,7 @@ from p2psip.sip.message.uri import SipUri, Uri, escape_user, parse_uri
 
 NOBODY: Final = "nobody in the overlay is"
 NOWHERE: Final = "nowhere to go"
+NO_GATEWAY: Final = "no gateway reaches"
 
 
 def uri_dialled(number: str, meant_by: Callable[[Uri], Uri], overlay: str) -> SipUri:
@@ -68,7 +72,8 @@ def explain_offline(state: PeerState, number: str, line: str) -> dict[str, objec
     handlings, names, rng = Handlings(), line_names(state.directory), random.Random(0)
     for name in names:
         handlings.set(name, LineFiles(state.directory, name).load_handling())
-    server = SipServer(config, rng, agents_of(config, handlings, rng), handlings=handlings)
+    trunks = [Trunk(terms, config.realm, rng) for terms in load_trunks(state.directory)]
+    server = SipServer(config, rng, agents_of(config, handlings, rng), handlings=handlings, trunks=trunks)
     user = line_meant(line, names)
     explained = server.explain(uri_dialled(number, server.meant, config.realm), user, 0.0)
     places = ["the peer does not run: the overlay is not asked"] if explained.user is not None else []
@@ -87,7 +92,7 @@ def explanation_report(number: str, line: str | None, explained: Explanation, pl
         "end": end,
         "user": explained.user,
         "places": places,
-        "refused": end.startswith("refused") or any(place.startswith((NOBODY, NOWHERE)) for place in places),
+        "refused": end.startswith("refused") or (bool(places) and places[-1].startswith((NOBODY, NOWHERE, NO_GATEWAY))),
     }
 
 
@@ -108,3 +113,15 @@ def places_found(peer: Peer, found: LookedUp) -> list[str]:
         for entry in found.registrations.entries
     ]
     return places or [f"{NOBODY} {found.aor}"]
+
+
+def gateways_in_words(found: GatewaysKnown) -> list[str]:
+    """Those that reach a number, in the order in which they are tried."""
+    words = []
+    for place, gateway in enumerate(found.gateways):
+        far = "" if gateway.rtt_s is None else f", {gateway.rtt_s * 1000:.0f} ms away"
+        failed = ", has just failed" if gateway.has_failed else ""
+        who = gateway.target.label if not gateway.rtt_s and gateway.target.hops else gateway.user.partition("@")[0]
+        by = f"{gateway.digits} digits of it, preference {gateway.preference}{far}{failed}"
+        words.append(f"{'' if place == 0 else 'else '}gateway {who.removeprefix('gateway ')}: {by}")
+    return words or [f"{NO_GATEWAY} {found.number}"]

@@ -19,6 +19,7 @@ from p2psip.reload.usages.sip_registration import LineRegistration, Registration
 from p2psip.reload.wire.diagnostics import DiagnosticKind
 from p2psip.reload.wire.language.render import to_json
 from p2psip.reload.wire.link_messages import OverlayLinkType
+from p2psip.sip.entities.gateway.terms import TrunkFacts
 from p2psip.sip.entities.registrar.bindings import Binding
 
 
@@ -49,6 +50,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "tunnels": _tunnels(peer),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
+        "trunks": trunks_of(peer, now),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
     }
@@ -269,4 +271,33 @@ def _provider(provider: Provider) -> dict[str, object]:
         "load": None if offer is None else offer.load,
         "policy": None if offer is None else offer.policy.decode(errors="replace"),
         "expires_ms": None if offer is None else offer.expires_ms,
+    }
+
+
+def trunks_of(peer: Peer, now: float) -> list[dict[str, object]]:
+    """Each trunk: whether it is there, since when, its calls, and what has failed last."""
+    return [_trunk(trunk.facts, now) for trunk in peer.server.trunks]
+
+
+def _trunk(facts: TrunkFacts, now: float) -> dict[str, object]:
+    terms = facts.terms
+    return {
+        "name": terms.name,
+        "server": f"{terms.host}:{terms.port}" if terms.port else terms.host,
+        "transport": terms.transport,
+        "address": None if facts.remote is None else str(facts.remote),
+        "user": terms.user,
+        "state": facts.state,
+        "up": facts.is_up,
+        "registered": facts.is_registered,
+        "since_s": round(now - facts.since, 1),
+        "calls": facts.calls,
+        "calls_max": terms.calls_max,
+        "served": facts.served,
+        "prefixes": list(terms.prefixes),
+        "emergency": list(terms.emergency),
+        "preference": terms.preference,
+        "last_failure": facts.failure if facts.failed_at is not None else None,
+        "last_failure_s_ago": None if facts.failed_at is None else round(now - facts.failed_at, 1),
+        "strangers": facts.strangers,
     }

@@ -23,6 +23,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
+from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped
 from p2psip.coupling.tracing import Traced
@@ -51,6 +52,7 @@ from p2psip.daemon.state.kept import (
 )
 from p2psip.daemon.state.line_files import line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
+from p2psip.daemon.state.trunks_file import load_trunks
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
@@ -227,7 +229,7 @@ class PeerService:
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )
         node = Node(state.identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
-        return Peer(node, server, rng, now)
+        return Peer(node, server, rng, now, load_trunks(state.directory))
 
     def _site_ports(self) -> SitePorts:
         settings, has_ice = self._state.settings, not self._state.configuration.no_ice
@@ -570,7 +572,7 @@ class PeerService:
                 self._configuration_changed(effect)
             case ConfigurationOutdated():
                 self._refresher.outdated()
-            case LookedUp() | Traced() | ServicesFound() | ServersFound():
+            case LookedUp() | Traced() | ServicesFound() | ServersFound() | GatewaysKnown():
                 self._commands.is_over(effect)
             case ReachSurveyed():
                 self._commands.surveyed(effect)

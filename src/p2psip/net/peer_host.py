@@ -21,9 +21,11 @@ from p2psip.net.node_host import HostSettings, NodeHost, boot_time
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.relay_ports import RelayPorts
+from p2psip.net.trunk_sockets import TrunkSockets
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.domains.dns_answers import FindRecords
-from p2psip.sip.transports.arrivals import Datagram, FlowArrival, FlowUp
+from p2psip.sip.entities.gateway.terms import FindTrunk, ForTrunk, TrunkTerms
+from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.hops import AcceptedTransport
 
@@ -77,6 +79,7 @@ class PeerHost(NodeHost):
         self._engine = EngineSocket(self._engine_datagram)
         self._name_server: Address | None = None
         self._dns: DnsRecords | None = None
+        self._trunks = TrunkSockets(self._trunk_arrived)
         self._zones: dict[str, str] = {}
         self._has_all_ports = False
         self._ports_later: list[OpenPorts] = []
@@ -121,6 +124,7 @@ class PeerHost(NodeHost):
         self._media.close_all()
         self._relay_ports.close_all()
         self._engine.close()
+        self._trunks.close()
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -132,6 +136,10 @@ class PeerHost(NodeHost):
                 self._phone_flows.do(effect)
             case Ask(token, FindRecords() as question):
                 self._spawn(self._find_records(token, question))
+            case ForTrunk():
+                self._trunks.do(effect)
+            case Ask(token, FindTrunk(terms)):
+                self._spawn(self._find_trunk(token, terms))
             case Ask(token, MediaWanted(_, towards)):
                 self._spawn(self._open_media(token, towards))
             case SendFrom():
@@ -206,6 +214,17 @@ class PeerHost(NodeHost):
             self._dns = DnsRecords(self._name_server)
         answer = await self._dns.find(question)
         self.call(lambda now: self.peer.handle_answer(token, answer, now))
+
+    # Trunks
+
+    async def _find_trunk(self, token: int, terms: TrunkTerms) -> None:
+        answer = await self._trunks.find(terms)
+        self.call(lambda now: self.peer.handle_answer(token, answer, now))
+
+    def _trunk_arrived(self, terms: TrunkTerms, arrival: Arrival) -> None:
+        self.call(lambda now: self.peer.handle_trunk(terms.agent, arrival, now))
+
+    # Media
 
     async def _open_media(self, token: int, towards: str | None) -> None:
         """A socket at the address by which the other side of the call sees us."""

@@ -88,7 +88,9 @@ class _TlsFlow:
         self.number = number
         self._domain = domain
         self._carries = carries
-        self.stream = TlsStream(context, self, is_server=is_server)
+        # RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
+        asks_for = "" if as_numeric(flows.server_name) else flows.server_name
+        self.stream = TlsStream(context, self, is_server=is_server, asks_for=asks_for)
         self.is_up = asyncio.get_running_loop().create_future()
         self._flows = flows
 
@@ -111,9 +113,10 @@ class _TlsFlow:
         if self._domain and not is_of_domain(certificates[0], self._domain):
             stream.abort(f"its certificate is not for {self._domain}")
             return
-        if looks_at_name and not is_named(certificates[0], stream.remote[0]):
-            # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says (here: at that address).
-            stream.abort(f"its certificate is not for {stream.remote[0]}")
+        name = self._flows.server_name or stream.remote[0]
+        if looks_at_name and not is_named(certificates[0], name):
+            # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says: of that name, or at that address.
+            stream.abort(f"its certificate is not for {name}")
             return
         if self.is_up.cancelled():
             # Closed, or given up, in this very moment.
@@ -160,6 +163,8 @@ class Flows:
         self.handshakes = Handshakes()
         self.not_secured = not_secured
         self.looks_at_names = True
+        self.server_name = ""
+        """Whose certificate must be shown, where we connect to one server alone that has a name."""
         self._tell = tell
         self._server: SSL.Context | None = None
         self._client: SSL.Context | None = None
@@ -180,6 +185,10 @@ class Flows:
     def trust_server(self, client: SSL.Context) -> None:
         """We connect with a peer alone, as its phone: its certificate says which peer it is, and not where."""
         self._client, self.looks_at_names = client, False
+
+    def trust_named(self, client: SSL.Context, name: str) -> None:
+        """We connect with one server alone, of this name."""
+        self._client, self.server_name = client, name
 
     def listen(self, transport: AcceptedTransport, local: Address) -> None:
         """Accept connections at one more address. Raises LocalMisuse if it cannot be had."""

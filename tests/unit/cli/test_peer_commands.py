@@ -364,6 +364,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "tunnels": [{"node_id": "ab" * 20, "user": "peer-hill@a.b", "lacks": f"{NO_AUDIO}: none has been found yet"}],
         "records": {"count": 0, "bytes": 0},
         "lines": [],
+        "trunks": [{"name": "provider", "state": "registered", "calls": 1, "calls_max": 2}],
         "neighbors": [],
         "members": 3,
     }

@@ -6,13 +6,13 @@ Every mistake in it is one line that says in which line of the file it is, and w
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.state.toml_lines import Mistake, TomlLines, parse_toml
 from p2psip.enrollment.user_names import RULE, is_local_part
 from p2psip.net.disk.files import read_text
 from p2psip.sip.entities.handling.call_handling import RING_S_LEAST, RING_S_MOST
@@ -25,10 +25,6 @@ from p2psip.sip.entities.numbers.telephone import on_keypad
 DIAL_PLAN_FILE = "dialplan.toml"
 
 User = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-
-_SECTION = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
-_ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.-]+))\s*=""")
-
 
 RESPONDERS_MAX = 6
 """Of users who answer emergency calls: each is one of the turns that a call may take (ServerLimits.turns)."""
@@ -99,40 +95,6 @@ _WANTED = {
 }
 
 
-class _Lines:
-    """In which line of the file what stands: sections by their name and number, settings in them by their name."""
-
-    def __init__(self, text: str) -> None:
-        self._at: dict[tuple[str, int, str], int] = {}
-        counts: dict[str, int] = {}
-        name = ""
-        for number, line in enumerate(text.splitlines(), 1):
-            if section := _SECTION.match(line):
-                name = section[2]
-                counts[name] = counts.get(name, -1) + 1
-                self._at[name, counts[name], ""] = number
-            elif assigned := _ASSIGNMENT.match(line):
-                self._at.setdefault((name, counts.get(name, 0), _key(assigned)), number)
-
-    def of(self, section: str, index: int = 0, key: str = "") -> int | None:
-        """Of a setting, or where that is not in the file, of its section."""
-        return self._at.get((section, index, key)) or self._at.get((section, index, ""))
-
-    def starting(self, beginning: str) -> list[str]:
-        """The sections that begin so."""
-        return [name for name, _, key in self._at if not key and name.startswith(beginning)]
-
-    def assigned(self, section: str, key: str) -> str:
-        """Where a setting is, for people; "" if it is not in that section."""
-        number = self._at.get((section, 0, key))
-        return "" if number is None else f"line {number}: "
-
-    def words(self, section: str, index: int = 0, key: str = "") -> str:
-        """The same for people; "" if nobody knows."""
-        number = self.of(section, index, key)
-        return "" if number is None else f"line {number}: "
-
-
 def load_numbering(state_dir: Path) -> Numbering:
     """What the file says; nothing if there is none. Raises LocalMisuse, in one line that names the line of the file."""
     path = state_dir / DIAL_PLAN_FILE
@@ -140,22 +102,16 @@ def load_numbering(state_dir: Path) -> Numbering:
         return Numbering()
     try:
         return _read(read_text(path))
-    except _Mistake as mistake:
+    except Mistake as mistake:
         raise LocalMisuse(f"{path}: {mistake}") from None
 
 
-class _Mistake(Exception):
-    """Where in the file, and what to write."""
-
-
 def _read(text: str) -> Numbering:
-    lines = _Lines(text)
+    lines = TomlLines(text)
     try:
-        file = msgspec.convert(tomllib.loads(f"{text}\n"), _File)
-    except tomllib.TOMLDecodeError as error:
-        raise _Mistake(_no_toml(error, text)) from None
+        file = msgspec.convert(parse_toml(text), _File)
     except msgspec.ValidationError as error:
-        raise _Mistake(_described(str(error), lines)) from None
+        raise Mistake(_described(str(error), lines)) from None
     rules = [*_extensions(file, lines), *_rules(file, lines), *_callsigns(file, lines)]
     try:
         codes = _codes(file, lines)
@@ -163,33 +119,10 @@ def _read(text: str) -> Numbering:
         emergency, groups = _emergency(file, lines), _groups(file, lines)
         return Numbering(DialPlan(tuple(rules)), codes, emergency, groups, _mailbox(file, lines))
     except BadRule as error:
-        raise _Mistake(str(error)) from None
+        raise Mistake(str(error)) from None
 
 
-def _no_toml(error: tomllib.TOMLDecodeError, text: str) -> str:
-    """A text that is no TOML: where, and where it can be said, what to write."""
-    of_file = text.splitlines() or [""]
-    at = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-    number = min(int(at[1]), len(of_file)) if at else len(of_file)
-    line, reason = of_file[number - 1], re.sub(r" [(]at .*[)]$", "", str(error))
-    where, assigned = f"line {number}: ", _ASSIGNMENT.match(line)
-    if quote := re.search("[\u2018-\u201f\u00ab\u00bb]", line):
-        return f'{where}{quote[0]} is no quotation mark here: write straight ones, as "bob"'
-    if assigned and "overwrite" in reason:
-        key = _key(assigned)
-        first = next(
-            (at for at, other in enumerate(of_file, 1) if (a := _ASSIGNMENT.match(other)) and _key(a) == key), 0
-        )
-        if 0 < first < number:
-            return f"{where}{key} is in line {first} already: leave one of the two out"
-    return f'{where}{reason}; write NAME = VALUE, with text in quotes, as 42 = "bob"'
-
-
-def _key(assigned: re.Match[str]) -> str:
-    return next(part for part in assigned.groups() if part is not None)
-
-
-def _described(error: str, lines: _Lines) -> str:
+def _described(error: str, lines: TomlLines) -> str:
     """A setting of a wrong kind: where it is, and what it takes."""
     if of_group := re.search(r" - at `\$\.group\[\.\.\.\](?:\.(\w+))?", error):
         return _group_described(error, of_group[1] or "", lines)
@@ -213,7 +146,7 @@ def _described(error: str, lines: _Lines) -> str:
     return f"{where}{name}: write {_WANTED.get(name, error)}"
 
 
-def _group_described(error: str, key: str, lines: _Lines) -> str:
+def _group_described(error: str, key: str, lines: TomlLines) -> str:
     """The same of a group, of which msgspec does not say which one: the first that has such a setting."""
     unknown = re.search(r"unknown field `(.+?)`", error)
     missing = re.search(r"missing required field `(.+?)`", error)
@@ -234,25 +167,25 @@ def _misplaced(where: str) -> str:
     return f"{where}callsigns stand above all sections: move them to the top of the file"
 
 
-def _extensions(file: _File, lines: _Lines) -> list[Rule]:
+def _extensions(file: _File, lines: TomlLines) -> list[Rule]:
     made = []
     for number, user in file.extensions.items():
         where = lines.words("extensions", 0, number)
         if number == "callsigns" and isinstance(user, list):
-            raise _Mistake(_misplaced(where))
+            raise Mistake(_misplaced(where))
         if isinstance(user, dict):
             dotted = f"{number}.{next(iter(user), '')}"
-            raise _Mistake(f"{lines.words('extensions', 0, dotted)}{dotted} is no number: leave the dot out")
+            raise Mistake(f"{lines.words('extensions', 0, dotted)}{dotted} is no number: leave the dot out")
         if not isinstance(user, str):
-            raise _Mistake(f'{where}write a name in quotes, as {number} = "bob"')
+            raise Mistake(f'{where}write a name in quotes, as {number} = "bob"')
         _check_user(user, where)
         if re.search("[XZN.!]|\\[", number):
-            raise _Mistake(f"{where}{number!r} is a pattern, and extensions are numbers: write a [[rule]] for it")
+            raise Mistake(f"{where}{number!r} is a pattern, and extensions are numbers: write a [[rule]] for it")
         made.append(_made(where, pattern=number, to=user, priority=FIRST))
     return made
 
 
-def _rules(file: _File, lines: _Lines) -> list[Rule]:
+def _rules(file: _File, lines: TomlLines) -> list[Rule]:
     made = []
     for index, rule in enumerate(file.rule):
         if rule.to:
@@ -262,7 +195,7 @@ def _rules(file: _File, lines: _Lines) -> list[Rule]:
         try:
             made.append(_rule(f"rule {index + 1} (line {lines.of('rule', index)})", rule))
         except BadRule as error:
-            raise _Mistake(f"{lines.words('rule', index, error.what)}{error}") from None
+            raise Mistake(f"{lines.words('rule', index, error.what)}{error}") from None
     return made
 
 
@@ -271,7 +204,7 @@ def _rule(where: str, rule: _Rule) -> Rule:
     return Rule(rule.pattern, where, rule.strip, rule.prepend, rule.to, rule.refuse, names, rule.priority)
 
 
-def _callsigns(file: _File, lines: _Lines) -> list[Rule]:
+def _callsigns(file: _File, lines: TomlLines) -> list[Rule]:
     """What is spelt alike on the keypad is a collision, which only whoever writes the file can resolve."""
     where = lines.words("", 0, "callsigns")
     by_number: dict[str, str] = {}
@@ -280,7 +213,7 @@ def _callsigns(file: _File, lines: _Lines) -> list[Rule]:
         number = on_keypad(name)
         if (other := by_number.setdefault(number, name)) != name:
             both = f"{other} and {name} are both {number} on the keypad"
-            raise _Mistake(f"{where}{both}: leave one out, and give it a number in [extensions]")
+            raise Mistake(f"{where}{both}: leave one out, and give it a number in [extensions]")
     return [_made(where, pattern=number, to=name, priority=LAST) for number, name in by_number.items()]
 
 
@@ -288,57 +221,57 @@ def _made(where: str, *, pattern: str, to: str, priority: int) -> Rule:
     try:
         return Rule(pattern, where.rstrip(": ") or DIAL_PLAN_FILE, to=to, priority=priority)
     except BadRule as error:
-        raise _Mistake(f"{where}{error}") from None
+        raise Mistake(f"{where}{error}") from None
 
 
-def _codes(file: _File, lines: _Lines) -> StarCodes:
+def _codes(file: _File, lines: TomlLines) -> StarCodes:
     for service, code in file.codes.items():
         where = lines.words("codes", 0, service)
         if service == "callsigns" and isinstance(code, list):
-            raise _Mistake(_misplaced(where))
+            raise Mistake(_misplaced(where))
         if service not in SERVICES:
-            raise _Mistake(f"{where}there is no service {service}; there are {', '.join(SERVICES)}")
+            raise Mistake(f"{where}there is no service {service}; there are {', '.join(SERVICES)}")
         if not isinstance(code, str):
-            raise _Mistake(f'{where}write a code in quotes, as {service} = "{SERVICES[service].code}", or "" for none')
+            raise Mistake(f'{where}write a code in quotes, as {service} = "{SERVICES[service].code}", or "" for none')
     try:
         return StarCodes({service: str(code) for service, code in file.codes.items()})
     except BadCode as error:
-        raise _Mistake(f"{lines.words('codes', 0, error.service)}{error}") from None
+        raise Mistake(f"{lines.words('codes', 0, error.service)}{error}") from None
 
 
-def _check_codes(codes: StarCodes, file: _File, lines: _Lines) -> None:
+def _check_codes(codes: StarCodes, file: _File, lines: TomlLines) -> None:
     """An extension, or a rule, for what is dialled to have a service would take that away without a word."""
     meant = [(number, lines.words("extensions", 0, number)) for number in file.extensions]
     meant += [(rule.pattern, lines.words("rule", index, "pattern")) for index, rule in enumerate(file.rule)]
     for number, where in meant:
         if (found := codes.read(number)) is not None:
             how = "leave it out, or give the service another code in [codes]"
-            raise _Mistake(f"{where}{number} is the star code for {found[0]}: {how}")
+            raise Mistake(f"{where}{number} is the star code for {found[0]}: {how}")
 
 
-def _emergency(file: _File, lines: _Lines) -> Emergency:
+def _emergency(file: _File, lines: TomlLines) -> Emergency:
     if file.emergency is None:
         return Emergency()
     if not file.emergency.to:
-        raise _Mistake(f"{lines.words('emergency', 0, 'to')}to is empty: name who answers emergency calls")
+        raise Mistake(f"{lines.words('emergency', 0, 'to')}to is empty: name who answers emergency calls")
     if len(file.emergency.to) > RESPONDERS_MAX:
-        raise _Mistake(f"{lines.words('emergency', 0, 'to')}to has more than {RESPONDERS_MAX} users: leave some out")
+        raise Mistake(f"{lines.words('emergency', 0, 'to')}to has more than {RESPONDERS_MAX} users: leave some out")
     for name in file.emergency.to:
         _check_user(name, lines.words("emergency", 0, "to"))
     for number in file.emergency.numbers:
         if not _DIALLED.fullmatch(number):
             where = lines.words("emergency", 0, "numbers")
-            raise _Mistake(f'{where}{number!r} is no number as phones dial it: write digits, * and #, as "112"')
+            raise Mistake(f'{where}{number!r} is no number as phones dial it: write digits, * and #, as "112"')
     return Emergency(frozenset(file.emergency.numbers), file.emergency.to)
 
 
-def _groups(file: _File, lines: _Lines) -> dict[str, Group]:
+def _groups(file: _File, lines: TomlLines) -> dict[str, Group]:
     if len(file.group) > GROUPS_MAX:
-        raise _Mistake(f"{lines.words('group')}there are more than {GROUPS_MAX} groups: leave some out")
+        raise Mistake(f"{lines.words('group')}there are more than {GROUPS_MAX} groups: leave some out")
     return {name: _group(name, group, file, lines) for name, group in file.group.items()}
 
 
-def _group(name: str, group: _Group, file: _File, lines: _Lines) -> Group:
+def _group(name: str, group: _Group, file: _File, lines: TomlLines) -> Group:
     section = f"group.{name}"
     _check_user(name, lines.words(section))
     at = lines.words(section, 0, "members")
@@ -347,19 +280,19 @@ def _group(name: str, group: _Group, file: _File, lines: _Lines) -> Group:
         _check_user(user, at)
         if user in file.group:
             # So no phone rings twice, and no group rings for ever.
-            raise _Mistake(f"{at}{user} is a group as well: name its members here")
+            raise Mistake(f"{at}{user} is a group as well: name its members here")
     most = IN_ORDER_MAX if group.ring == "in-order" else MEMBERS_MAX
     if not 0 < len(members) <= most:
-        raise _Mistake(f"{at}a group that rings {group.ring} has 1 to {most} members, and this one {len(members)}")
+        raise Mistake(f"{at}a group that rings {group.ring} has 1 to {most} members, and this one {len(members)}")
     if group.otherwise:
         where = lines.words(section, 0, "otherwise")
         _check_user(group.otherwise, where)
         if group.otherwise == name or group.otherwise in members:
-            raise _Mistake(f"{where}{group.otherwise} has not answered then: name somebody else, or leave it out")
+            raise Mistake(f"{where}{group.otherwise} has not answered then: name somebody else, or leave it out")
     return Group(members, group.ring, group.ring_s, group.otherwise)
 
 
-def _mailbox(file: _File, lines: _Lines) -> str:
+def _mailbox(file: _File, lines: TomlLines) -> str:
     if file.mailbox:
         _check_user(file.mailbox, lines.words("", 0, "mailbox"))
     return file.mailbox
@@ -367,4 +300,4 @@ def _mailbox(file: _File, lines: _Lines) -> str:
 
 def _check_user(name: str, where: str) -> None:
     if not is_local_part(name):
-        raise _Mistake(f"{where}{name!r} is no user's name: write {RULE}")
+        raise Mistake(f"{where}{name!r} is no user's name: write {RULE}")

@@ -43,6 +43,21 @@ def domain_context(anchors: Sequence[bytes]) -> SSL.Context:
     return context
 
 
+def server_authorities(ca_file: str) -> SSL.Context:
+    """To connect to servers whose certificates come from an authority that this machine trusts, or one in `ca_file`.
+
+    Raises LocalMisuse where that is no file of certificates.
+    """
+    if not ca_file:
+        return domain_context(())
+    context = _client(())
+    try:
+        context.load_verify_locations(ca_file)
+    except SSL.Error as error:
+        raise LocalMisuse(f"{ca_file} is no file of certificates in PEM ({describe(error)})") from None
+    return context
+
+
 def _client(anchors: Sequence[bytes]) -> SSL.Context:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)

@@ -163,10 +163,12 @@ class TlsStream(asyncio.BufferedProtocol):
         is_dialled: bool = False,
         protocol: bytes = b"",
         takes_turn_in_clear: bool = False,
+        asks_for: str = "",
     ) -> None:
         """A client that has come for a `protocol` is up only if the server takes it. A client of TURN does without TLS
         where that is permitted: what is relayed is secured by itself, and requests prove who makes them. A server that
-        `is_dialled` has not accepted the connection: both ends have opened it.
+        `is_dialled` has not accepted the connection: both ends have opened it. A client `asks_for` the certificate of
+        that name, of several that the server may have (RFC 6066 section 3).
         """
         self.remote: tuple[str, int] = ("", 0)
         self.local: tuple[str, int] = ("", 0)
@@ -184,6 +186,8 @@ class TlsStream(asyncio.BufferedProtocol):
             self._tls.set_connect_state()
             if protocol:
                 self._tls.set_alpn_protos([protocol])
+            if asks_for:
+                self._tls.set_tlsext_host_name(asks_for.encode("idna"))
         self._transport: asyncio.Transport | None = None
         self._socket: socket.socket
         self._is_up = False

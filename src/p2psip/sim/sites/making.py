@@ -23,6 +23,7 @@ from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.usages.rules import rules_of
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.message.digest import logins
 from p2psip.sip.transports.layer import Listener
@@ -59,6 +60,7 @@ def make_peer(
     continuity: Continuity | None = None,
     has_call_paths: bool = False,
     numbering: Numbering | None = None,
+    trunks: Iterable[TrunkTerms] = (),
 ) -> Peer:
     """A peer that has not been started; `phone_side` is where it listens for phones. With `has_call_paths` it carries
     the media of phones that do not reach each other; `numbering` is what its operator has set of numbers.
@@ -78,4 +80,4 @@ def make_peer(
         has_call_paths=has_call_paths,
         numbering=numbering or Numbering(),
     )
-    return Peer(node, server, rng, now)
+    return Peer(node, server, rng, now, tuple(trunks))

@@ -11,6 +11,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
+from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.session import SendRtp
 from p2psip.reload.node.effects import LinkUp
 from p2psip.reload.paths.values import PathEvent
@@ -19,11 +20,14 @@ from p2psip.sim.world import Host, World
 from p2psip.sip.entities.agents.types import (
     MediaWanted,
 )
+from p2psip.sip.entities.gateway.terms import FindTrunk, ForTrunk, TrunkFound
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowDown
 from p2psip.sip.transports.effects import OpenFlow, SendUdp
 
 LAN_S = 0.001
+PROVIDER = Address("198.51.100.7", 5060)
+"""Where the far end of every trunk is."""
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Site:
     phones: dict[Address, SitePhone] = field(default_factory=dict)
     media_towards: list[str | None] = field(default_factory=list)
     """Where media addresses of the echo service were wanted for."""
+    provider: Callable[[bytes], list[bytes]] | None = None
+    """The far end of its trunk: what it answers to a datagram."""
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """Something has happened to a connection, beside that it is up or down."""
@@ -79,8 +85,14 @@ class Site:
                     self.media_towards.append(towards)
                     port = 40_000 + 2 * len(self.media_towards)
                     self._later(lambda token=token, port=port: self._media(token, port))  # type: ignore[misc]
-                case SendRtp():
+                case OpenPorts(_, port):
+                    self._later(lambda port=port: self._ports(port))  # type: ignore[misc]
+                case SendRtp() | ClosePorts():
                     pass
+                case Ask(token, FindTrunk()):
+                    self._later(lambda token=token: self._found(token))  # type: ignore[misc]
+                case ForTrunk(name, SendUdp(_, _, data)):
+                    self._later(lambda name=name, data=data: self._to_provider(name, data))  # type: ignore[misc]
                 case _:
                     for_world.append(effect)
         return for_world
@@ -109,6 +121,18 @@ class Site:
 
     def _media(self, token: int, port: int) -> None:
         self.call(lambda now: self.peer.handle_answer(token, Address(self.local.host, port), now))
+
+    def _ports(self, port: int) -> None:
+        self.call(lambda now: self.peer.handle_ports(port, True, now))
+
+    def _found(self, token: int) -> None:
+        found = TrunkFound((PROVIDER,), Address(self.local.host, 5080))
+        self.call(lambda now: self.peer.handle_answer(token, found, now))
+
+    def _to_provider(self, trunk: str, data: bytes) -> None:
+        for said in () if self.provider is None else self.provider(data):
+            arrival = Datagram(Address(self.local.host, 5080), PROVIDER, said)
+            self.call(lambda now, arrival=arrival: self.peer.handle_trunk(f"trunk-{trunk}", arrival, now))  # type: ignore[misc]
 
     def _later(self, run: Callable[[], None]) -> None:
         self.world.clock.at(self.world.now + LAN_S, run)

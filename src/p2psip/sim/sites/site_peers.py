@@ -17,6 +17,7 @@ from p2psip.sim.simulated_overlay import EPOCH_S, PORT, SIP_PORT, SimulatedOverl
 from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World
+from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
 
 
@@ -50,11 +51,19 @@ class SimulatedPeers:
         return self.sites[f"p{number}"]
 
     def add(
-        self, number: int, store: MemoryStore | None = None, *, is_client: bool = False, is_reachable: bool = True
+        self,
+        number: int,
+        store: MemoryStore | None = None,
+        *,
+        is_client: bool = False,
+        is_reachable: bool = True,
+        trunk: TrunkTerms | None = None,
+        provider: Callable[[bytes], list[bytes]] | None = None,
     ) -> Site:
         """Make a peer and start it; with `store`, one that was there before.
 
-        It may be a client of the others, and one that is not reachable can only dial.
+        It may be a client of the others, and one that is not reachable can only dial. It may have a trunk, with the
+        `provider` at its far end.
         """
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
@@ -77,8 +86,9 @@ class SimulatedPeers:
             self.world.now,
             phone_side=[local],
             numbering=self.numbering,
+            trunks=() if trunk is None else (trunk,),
         )
-        site = Site(name, peer, self.world, local)
+        site = Site(name, peer, self.world, local, provider=provider)
         self.sites[name] = site
         self.world.add(name, address, (identity.certificate,), site, store)
         site.call(site.peer.start)

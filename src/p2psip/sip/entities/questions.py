@@ -47,6 +47,30 @@ class LocateUser:
         return self.uri.param(WAY_PARAM)
 
 
+class Tried(NamedTuple):
+    """A place to which a request has gone in vain: its Request-URI, and what came of it.
+
+    `is_told` is true where somebody has said so, and not this peer because nobody has.
+    """
+
+    uri: SipUri
+    status: int
+    is_told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FindGateway:
+    """Which member calls this number for others, where nobody in the overlay has it? Answered by Located or NotLocated.
+
+    `tried` are those that have had their turn; `otherwise` is what there is to say if there is no (other) gateway.
+    """
+
+    number: str
+    otherwise: NotLocated
+    tried: tuple[Tried, ...] = ()
+    is_emergency: bool = False
+
+
 class RegisteredBinding(NamedTuple):
     """A binding, and whose it is."""
 

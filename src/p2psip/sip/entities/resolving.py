@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.by_domain import ByDomain, BySharedDomain, ForLinesAlone, GuestsLearnNothing
+from p2psip.sip.entities.gateway.by_gateway import ByGateway
+from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.by_codes import ByCodes
 from p2psip.sip.entities.handling.by_handling import ByHandling
 from p2psip.sip.entities.handling.handlings import Handlings
@@ -23,6 +25,7 @@ from p2psip.sip.entities.switching.picking_up import ByPickUp
 def resolvers_of(
     config: ServerConfig,
     agents: AgentTable,
+    trunks: Sequence[Trunk],
     ways: Ways,
     tokens: Tokens,
     handlings: Handlings,
@@ -40,6 +43,7 @@ def resolvers_of(
         *more,
         ForLinesAlone(ByEmergency(config)),
         ForLinesAlone(ByDialPlan(config)),
+        ForLinesAlone(ByGateway(config, trunks)),
         ForLinesAlone(ByCodes(config, handlings, ringing)),
         ForLinesAlone(ByPickUp(config, handlings, ringing)),
         GroupTime(config),

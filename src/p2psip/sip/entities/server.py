@@ -35,6 +35,7 @@ from p2psip.sip.entities.domains.location import Permits
 from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
 from p2psip.sip.entities.gate.guests import Guests
+from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.kept_calls import pack, unpack
 from p2psip.sip.entities.naming import Naming
@@ -96,9 +97,10 @@ class SipServer:
         agents: Sequence[AgentCore] = (),
         resolvers: Sequence[Resolver] = (),
         handlings: Handlings | None = None,
+        trunks: Sequence[Trunk] = (),
     ) -> None:
-        """`agents` are reached by dialling; `resolvers` say where requests go, before all that know users; `handlings`
-        are what the lines want of their calls.
+        """`agents` are reached by dialling, `trunks` call others; `resolvers` say where requests go, before all that
+        know users; `handlings` are what the lines want of their calls.
         """
         transport = TransportLayer(
             config.listeners, config.peer_sent_by, config.transport_limits, config.addresses, config.origins
@@ -114,7 +116,8 @@ class SipServer:
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
         self._ways = Ways(config, self._bindings, naming, transport)
-        self._agents = AgentTable(agents)
+        self._agents = AgentTable((*agents, *trunks))
+        self.trunks = tuple(trunks)
         self._wall = WallClock(0.0, is_trusted=False)
         self.state = StateAgent(config, self._bindings, rng)
         """Who watches the lines of this peer, and what they are told."""
@@ -123,6 +126,7 @@ class SipServer:
         self._resolvers = resolvers_of(
             config,
             self._agents,
+            self.trunks,
             self._ways,
             self._tokens,
             handlings or Handlings(),
@@ -131,9 +135,9 @@ class SipServer:
         )
         self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
-        if config.media != "direct":
+        if config.media != "direct" or self._agents.has_wired:
             self.relay.start()
-        self._anchoring = Anchoring(config, transport, self.relay)
+        self._anchoring = Anchoring(config, transport, self.relay, self._agents)
         self._authentication = Authentication(config.realm)
         self._verification = Verification(config)
         edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication)
@@ -148,6 +152,11 @@ class SipServer:
     def handle(self, arrival: Arrival, now: float) -> None:
         """Something came in, from a phone, another peer or an agent."""
         self._layer.handle(arrival, now)
+        self._run(now)
+
+    def handle_wire(self, name: str, arrival: Arrival, now: float) -> None:
+        """Something came in at the own sockets of an agent."""
+        self._agents.handle_wire(name, arrival, now)
         self._run(now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
@@ -225,9 +234,15 @@ class SipServer:
         self.state.remove_line(user, now)
         self._run(now)
 
+    def start(self, now: float) -> None:
+        """The agents that have sockets of their own begin."""
+        self._agents.start(now)
+        self._run(now)
+
     def stop(self, now: float) -> None:
-        """The peer is about to end: who watches its lines is told, and who waits for an answer."""
+        """The peer is about to end: who watches its lines is told, who waits for an answer, and a trunk's server."""
         self.state.stop(now)
+        self._agents.stop(now)
         self._proxy.stop(now)
         self._run(now)
 

@@ -84,6 +84,7 @@ class Wiring:
 
     def send(self, owner: Requester, request: Request, hop: Hop, now: float, challenges: int = 0) -> None:
         """Send a request in a transaction; what becomes of it goes to `owner`."""
+        request = request if challenges else self.credentials.beforehand(request)
         pending = Pending(owner, request, hop, challenges)
         self._pending.add(pending)
         self._owners[owner] += 1

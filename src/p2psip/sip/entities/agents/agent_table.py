@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities.agents.types import MediaReleased, ToServer
-from p2psip.sip.transports.arrivals import FromAgent
+from p2psip.sip.transports.arrivals import Arrival, FromAgent
 
 
 class AgentCore(Protocol):
@@ -49,6 +49,24 @@ class AgentCore(Protocol):
         """What is to be done, in order, ToServer among it."""
 
 
+@runtime_checkable
+class WiredAgent(Protocol):
+    """One that has sockets of its own as well, towards somebody who is neither a phone of this peer nor of another."""
+
+    @property
+    def facing(self) -> tuple[str, str] | None:
+        """Our address as that somebody knows it, and his: media of calls with him goes through here. None: unknown."""
+
+    def start(self, now: float) -> None:
+        """Begin."""
+
+    def stop(self, now: float) -> None:
+        """The peer is about to end."""
+
+    def handle_wire(self, arrival: Arrival, now: float) -> None:
+        """Something came in at its sockets."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentWishes:
     """What agents want: these messages taken by the server, these effects done by whoever drives it."""
@@ -67,6 +85,7 @@ class AgentTable:
         self._agents = tuple(agents)
         self._by_name = {agent.name: agent for agent in agents}
         assert len(self._by_name) == len(self._agents), "two agents have one name"
+        self._wired = tuple(agent for agent in agents if isinstance(agent, WiredAgent))
         self._media: dict[Address, AgentCore] = {}
         self._is_quiet = False
         """True if none of them has heard anything since the last drain: most requests are not for them."""
@@ -80,6 +99,34 @@ class AgentTable:
         self._is_quiet = False
         if (agent := self._by_name.get(name)) is not None:
             agent.handle_message(data, now)
+
+    def handle_wire(self, name: str, arrival: Arrival, now: float) -> None:
+        """Something came in at the sockets of one that has some of its own."""
+        self._is_quiet = False
+        if isinstance(agent := self._by_name.get(name), WiredAgent):
+            agent.handle_wire(arrival, now)
+
+    def start(self, now: float) -> None:
+        """Those with sockets of their own begin."""
+        self._is_quiet = False
+        for agent in self._wired:
+            agent.start(now)
+
+    def stop(self, now: float) -> None:
+        """The peer is about to end."""
+        self._is_quiet = False
+        for agent in self._wired:
+            agent.stop(now)
+
+    @property
+    def has_wired(self) -> bool:
+        """True if there is one with sockets of its own."""
+        return bool(self._wired)
+
+    def facing(self, name: str) -> tuple[str, str] | None:
+        """Between which addresses the media of its calls goes on; None if it has its media in here."""
+        agent = self._by_name.get(name)
+        return agent.facing if isinstance(agent, WiredAgent) else None
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to a media address."""

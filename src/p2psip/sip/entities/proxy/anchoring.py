@@ -23,12 +23,13 @@ from p2psip.media.relay.relay import CALLEE, CALLER, NoPorts, NothingToCarry, Re
 from p2psip.media.relay.rtpengine.engine_calls import EngineCall, PrepareCall
 from p2psip.media.relay.sides import FarPeer, Party, Phone
 from p2psip.media.sdp import MalformedSdp
+from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.message.grammar import quote
 from p2psip.sip.message.message import Message, Request, Response
-from p2psip.sip.transports.hops import Source
+from p2psip.sip.transports.hops import LocalHop, Source
 from p2psip.sip.transports.layer import TransportLayer
 from p2psip.sip.transports.own_addresses import as_numeric
 
@@ -65,10 +66,11 @@ class Carried:
 class Anchoring:
     """Has the media of calls between phones of this peer go through it, where the settings say so."""
 
-    def __init__(self, config: ServerConfig, transport: TransportLayer, relay: Relay) -> None:
+    def __init__(self, config: ServerConfig, transport: TransportLayer, relay: Relay, agents: AgentTable) -> None:
         self._config = config
         self._transport = transport
         self._relay = relay
+        self._agents = agents
         self._dialogs: dict[Dialog, RelayedCall] = {}
         self._effects: list[Effect] = []
 
@@ -190,6 +192,8 @@ class Anchoring:
         if _is_of_browser(request):
             return None
         (source, one), (side, other) = caller, callee
+        if (faced := self._parties_of_trunk(request, caller, callee)) is not None:
+            return faced
         if one is None or other is None:
             return self._parties_of_two_peers(request, caller, callee)
         # "auto" alone asks what the offer says.
@@ -202,6 +206,42 @@ class Anchoring:
         if way_of(self._config.media, *ends).way is not MediaWay.HERE:
             return None
         return self._phone(source, one), self._phone(side, other)
+
+    def _parties_of_trunk(self, request: Request, caller: End, callee: End) -> tuple[Party, Party] | None:
+        """Both sides, if one of them is an agent that calls on: who is behind it reaches this peer, and no phone."""
+        for at, (own, other) in enumerate(((caller, callee), (callee, caller))):
+            if (facing := self._facing(own)) is not None:
+                trunk = Phone("the trunk", *facing)
+                there = self._beyond(request, other, is_caller=at == 1)
+                if there is None:
+                    return None
+                return (trunk, there) if at == 0 else (there, trunk)
+        return None
+
+    def _facing(self, end: End) -> tuple[str, str] | None:
+        hop = end[0].hop
+        return self._agents.facing(hop.name) if isinstance(hop, LocalHop) else None
+
+    def _beyond(self, request: Request, end: End, *, is_caller: bool) -> Party | None:
+        """Who talks to a trunk: a phone of ours, or one of another peer's, by a path if both peers have such."""
+        source, place = end
+        if place is not None:
+            return self._facing_phone(source, place)
+        assert source.peer is not None, "who is no phone is a peer"
+        has_path = self._config.has_call_paths and (not is_caller or not request.body or _has_numbers(request.body))
+        if has_path:
+            return _far(source.peer)
+        named = offered_host(request.body) if is_caller and is_readable(request) else None
+        return Phone(
+            f"a phone of peer {source.peer[:8]}", self._transport.advertised(source).host, named or source.remote.host
+        )
+
+    def _facing_phone(self, source: Source, place: TokenPlace) -> Phone | None:
+        """None for an agent with its own media: a trunk's call to the echo, say."""
+        if not place.is_agent:
+            return self._phone(source, place)
+        facing = self._facing((source, place))
+        return None if facing is None else Phone("the trunk", *facing)
 
     def _parties_of_two_peers(
         self,

@@ -13,7 +13,7 @@ from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.anchoring import Carried
 from p2psip.sip.entities.proxy.resolvers import After, Asked
-from p2psip.sip.entities.questions import NotLocated, Signed, Target
+from p2psip.sip.entities.questions import NotLocated, Signed, Target, Tried
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.build import phrase_of
@@ -289,11 +289,17 @@ class Context:
             "" if self.source.peer is None or self.request.to.tag else self.caller.words,
         )
 
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """The places that it has gone to in vain, in order."""
+        results = [branch.result for branch in self.branches if branch.result is not None]
+        return tuple(Tried(each.branch.target.uri, each.status, each.response is not None) for each in results)
+
     def after(self, best: Result) -> After:
         """What has become of it, in the words of the best result."""
         contacts = best.response.contacts if best.response is not None and best.status < 400 else ()
         uris = tuple(contact.uri for contact in contacts if isinstance(contact.uri, SipUri))
-        return After(best.status, best.words, self.rang_at is not None, uris)
+        return After(best.status, best.words, self.rang_at is not None, uris, self.tried)
 
     def best(self) -> Result | None:
         """Step 6: the result that goes back, when all branches have one."""

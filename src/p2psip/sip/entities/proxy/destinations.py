@@ -19,7 +19,7 @@ from p2psip.sip.entities.proxy.resolvers import (
     diverted,
 )
 from p2psip.sip.entities.proxy.waiting import Locating, Waiting
-from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated
+from p2psip.sip.entities.questions import FindGateway, Forwarded, Located, LocateUser, NotLocated
 from p2psip.sip.message.build import phrase_of
 
 
@@ -55,7 +55,7 @@ class Destinations:
                     return self._begin_anew(context, asked.anew(instead), now)
                 case Again(after_s) if context.is_invite:
                     self._timers.set((context.server, NO_ANSWER), now + after_s, "nobody answers")
-                case LocateUser() as question:
+                case LocateUser() | FindGateway() as question:
                     return Sought(asked, self._locate(context, asked, question, now))
                 case Given() | RingsNoMore() | Located() | NotLocated() as known:
                     return Sought(asked, known)
@@ -102,7 +102,9 @@ class Destinations:
         context.request = asked.routed.request
         return self.seek(context, asked, now)
 
-    def _locate(self, context: Context, asked: Asked, question: LocateUser, now: float) -> NotLocated | None:
+    def _locate(
+        self, context: Context, asked: Asked, question: LocateUser | FindGateway, now: float
+    ) -> NotLocated | None:
         if self._asks.is_full_for(is_urgent=context.is_urgent):
             return NotLocated(503, phrase_of(503), "too many questions are open")
         ask = self._asks.ask(question, Locating(context, asked), now + self._limits.locate_s)

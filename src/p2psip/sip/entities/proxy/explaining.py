@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.sip.entities.gateway.terms import is_number
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Given, Instead, Resolution, Resolver, RingsNoMore
-from p2psip.sip.entities.questions import Located, LocateUser, NotLocated
+from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated
 from p2psip.sip.message.uri import SipUri
 
 
@@ -30,6 +31,12 @@ class Explanation:
     ends: str
     user: str | None = None
     outside: SipUri | None = None
+    number: str = ""
+    """That for which gateways would be asked at once."""
+
+    def calls_out(self, *, is_nobody: bool) -> str:
+        """The number for which gateways are asked; "" for none. `is_nobody`: the overlay knows nobody of that name."""
+        return self.number or (self.user if self.user and is_nobody and is_number(self.user) else "")
 
 
 def explain(resolvers: Sequence[Resolver], asked: Asked, turns_max: int, now: float) -> Explanation:
@@ -48,7 +55,8 @@ def explain(resolvers: Sequence[Resolver], asked: Asked, turns_max: int, now: fl
         assert said is not None, "the last resolver knows a place for anything"
         user = said.user if isinstance(said, LocateUser) else None
         outside = said.target.lead if isinstance(said, Given) and said.target.is_outside else None
-        return Explanation(tuple(words), _in_words(said), user, outside)
+        number = said.number if isinstance(said, FindGateway) else ""
+        return Explanation(tuple(words), _in_words(said), user, outside, number)
     return Explanation(tuple(words), f"refused: 482, sent on {turns_max} times")
 
 
@@ -68,5 +76,7 @@ def _in_words(said: Resolution | None) -> str:
             return f"goes to {', '.join(target.label or str(target.uri) for target in targets)}"
         case LocateUser(user=user, group=group):
             return f"the overlay is asked for {', '.join(group or (user,))}"
+        case FindGateway(number):
+            return f"gateways to {number} are asked for"
         case Given(target):
             return f"goes to {target.label or target.uri}"

@@ -18,7 +18,7 @@ from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.routing import Routed
-from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
+from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated, Target, Tried
 from p2psip.sip.entities.registrar.ways import Ways, outside_target
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.headers import NameAddr
@@ -30,7 +30,10 @@ from p2psip.sip.transports.hops import LocalHop, Source
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """What has become of a request so far: the best of the failures, or 408 where nobody has answered in time."""
+    """What has become of a request so far: the best of the failures, or 408 where nobody has answered in time.
+
+    `tried` are the places that it has gone to, in order.
+    """
 
     status: int
     reason: str
@@ -38,6 +41,7 @@ class After:
     """True if a phone has rung, so that the request has come to where it belongs."""
     contacts: tuple[SipUri, ...] = ()
     """Of a 3xx: whom it names."""
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ class RingsNoMore:
 
 _NO_RELAY = NotLocated(403, phrase_of(403), "nobody from outside is put through to somebody outside")
 
-Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser
+Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser | FindGateway
 
 
 class Resolver(Protocol):

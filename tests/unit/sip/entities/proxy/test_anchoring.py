@@ -12,6 +12,7 @@ from p2psip.media.relay.description import read
 from p2psip.media.relay.limits import RelayLimits
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.relay import Relay, RelayEnded
+from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import ServerName
 from p2psip.sip.entities.proxy.anchoring import Anchoring, Carried, NotCarried
@@ -48,7 +49,7 @@ class Site:
         transport = TransportLayer(config.listeners, config.peer_sent_by, config.transport_limits, config.addresses)
         self.relay = Relay(random.Random(1), limits or RelayLimits())
         self.relay.start()
-        self.anchoring = Anchoring(config, transport, self.relay)
+        self.anchoring = Anchoring(config, transport, self.relay, AgentTable())
         self.ended: list[RelayEnded] = []
         self.settle()
 

@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
 from p2psip.sip.entities.config import ServerLimits
-from p2psip.sip.entities.proxy.resolvers import After, Again, Instead
+from p2psip.sip.entities.proxy.resolvers import Again, Instead
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated, Target
 from p2psip.sip.message.uri import parse_sip_uri
 from p2psip.sip.transports.hops import UdpHop
@@ -90,7 +90,9 @@ def test_what_nobody_forwards_goes_back(world):
     call = alice.invite("bob")
     world.run(3.0)
     assert call.statuses == [100, 480]
-    assert forwarding.heard == [After(480, "Temporarily Unavailable")]
+    (after,) = forwarding.heard
+    assert (after.status, after.reason) == (480, "Temporarily Unavailable")
+    assert [(tried.uri.user, tried.status, tried.is_told) for tried in after.tried] == [("bob", 480, True)]
     assert not invites(carol)
 
 

@@ -1,0 +1,78 @@
+"""What of a message passes from one side of a call to the other.
+
+A back-to-back user agent is two user agents: whatever names a dialog, a way or a person is each side's own. What the
+two ends say to each other about their session passes as it is: descriptions (RFC 3264), reliable provisional responses
+(RFC 3262), session timers (RFC 4028), digits (INFO, RFC 6086), and why something ended (RFC 3326).
+"""
+
+from __future__ import annotations
+
+from p2psip.sip.message import build
+from p2psip.sip.message.message import Message, Request, Response
+
+EXTENSIONS = frozenset({"100rel", "timer"})
+"""What the two ends may agree on with each other; for all others the ends would have to be one."""
+
+METHODS = frozenset({"INVITE", "UPDATE", "INFO", "PRACK", "OPTIONS"})
+"""What passes within a dialog, beside ACK, BYE and CANCEL. REFER does not: it names what this side alone knows."""
+
+ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE"
+
+_FIELDS = {
+    "content-type": "Content-Type",
+    "content-disposition": "Content-Disposition",
+    "content-language": "Content-Language",
+    "content-encoding": "Content-Encoding",
+    "accept": "Accept",
+    "reason": "Reason",
+    "rseq": "RSeq",
+    "session-expires": "Session-Expires",
+    "min-se": "Min-SE",
+    "info-package": "Info-Package",
+    "recv-info": "Recv-Info",
+    "p-early-media": "P-Early-Media",
+    "retry-after": "Retry-After",
+    "unsupported": "Unsupported",
+    "warning": "Warning",
+}
+"""By their keys, those that say nothing of where somebody is, and who."""
+
+_OPTIONS = {"supported": "Supported", "require": "Require"}
+
+
+def passed(message: Message) -> list[tuple[str, object]]:
+    """The fields that go on."""
+    fields: list[tuple[str, object]] = []
+    for key, name in _FIELDS.items():
+        fields += [(name, line) for line in message.fields.lines(key)]
+    for key, name in _OPTIONS.items():
+        tokens = [token for token in message.fields.tokens(key) if token.lower() in EXTENSIONS]
+        fields += [(name, ", ".join(tokens))] if tokens else []
+    return [*fields, ("Allow", ALLOW)]
+
+
+def unsupported(request: Request) -> list[str]:
+    """What a request requires that does not pass (RFC 3261 section 8.2.2.3)."""
+    return [option for option in request.fields.tokens("require") if option.lower() not in EXTENSIONS]
+
+
+def acknowledging(request: Request, cseq: int) -> str:
+    """The RAck of a PRACK, for an INVITE that has the number `cseq` on the other side (RFC 3262 section 7.2)."""
+    number, _, _ = (request.fields.first("rack") or "").partition(" ")
+    return f"{number} {cseq} INVITE"
+
+
+def acknowledged(request: Request) -> int | None:
+    """The number of the INVITE whose response a PRACK acknowledges; None if it does not say."""
+    parts = (request.fields.first("rack") or "").split()
+    is_one = len(parts) == 3 and all(part.isascii() and part.isdigit() and len(part) <= 10 for part in parts[:2])
+    return int(parts[1]) if is_one else None
+
+
+def refusal(response: Response) -> tuple[int, str]:
+    """Status and phrase of a refusal, for the other side: what only this side could act upon says something else."""
+    if response.status < 400:
+        return 480, build.phrase_of(480)
+    if response.status in (401, 407):
+        return 502, build.phrase_of(502)
+    return response.status, response.phrase

@@ -1,0 +1,66 @@
+"""What a trunk may send, damaged: it costs nobody his call, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import random
+
+from effort import times
+from mutations import mutant
+from trunk_bench import ANSWER, TrunkBench
+
+from p2psip.sip.entities.gateway.limits import LINGERING_MAX
+from p2psip.sip.message.build import make_response
+
+ROUNDS = 400
+
+
+def specimens(bench: TrunkBench) -> list[bytes]:
+    """What comes within and beside a call."""
+    sent = bench.request("provider", "INVITE")
+    fields = [("Contact", "<sip:gw@198.51.100.7>"), ("Content-Type", "application/sdp")]
+    reliable = [*fields, ("Require", "100rel"), ("RSeq", 1)]
+    within = (
+        f"sip:4930555@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKf\r\nFrom: <sip:p@tel>;tag=p\r\n"
+        f"To: {sent.from_}\r\nCall-ID: {sent.call_id}\r\nMax-Forwards: 5\r\n"
+    )
+    return [
+        make_response(sent, 100, to_tag="p").encode(),
+        make_response(sent, 183, to_tag="p", extra=reliable, body=ANSWER).encode(),
+        make_response(sent, 200, to_tag="p", extra=fields, body=ANSWER).encode(),
+        make_response(sent, 407, to_tag="p", extra=[("Proxy-Authenticate", 'Digest realm="tel",nonce="n"')]).encode(),
+        make_response(sent, 503, to_tag="p", extra=[("Retry-After", "5"), ("Reason", "Q.850;cause=41")]).encode(),
+        f"INFO {within}CSeq: 4 INFO\r\nContent-Type: application/dtmf-relay\r\n\r\nSignal=1".encode(),
+        f"UPDATE {within}CSeq: 5 UPDATE\r\nContact: <sip:p@tel>\r\nSession-Expires: 90\r\n\r\n".encode(),
+        f"INVITE {within}CSeq: 6 INVITE\r\nContact: <sip:p@tel>\r\n\r\n".encode(),
+        f"PRACK {within}CSeq: 7 PRACK\r\nRAck: 1 2 INVITE\r\n\r\n".encode(),
+        f"BYE {within}CSeq: 8 BYE\r\n\r\n".encode(),
+        f"CANCEL {within}CSeq: 1 CANCEL\r\n\r\n".encode(),
+        f"ACK {within}CSeq: 6 ACK\r\n\r\n".encode(),
+        f"REFER {within}CSeq: 9 REFER\r\nRefer-To: <sip:x@y>\r\n\r\n".encode(),
+        f"INVITE {within}CSeq: 1 INVITE\r\nContact: <sip:p@tel>\r\n\r\n".replace(
+            f"To: {sent.from_}", "To: <sip:+4930555@tel>"
+        ).encode(),
+    ]
+
+
+def test_damaged_messages_of_a_trunk_end_in_an_answer_or_a_drop() -> None:
+    for number in range(times(ROUNDS)):
+        rng = random.Random(f"trunk/{number}")
+        bench = TrunkBench(calls_max=20).up()
+        bench.dial()
+        known = specimens(bench)
+        for _ in range(6):
+            data = rng.choice(known) if rng.random() < 0.4 else mutant(known, rng)
+            try:
+                bench.from_provider(data)
+                bench.run(rng.choice((0.0, 0.6, 5.0)))
+            except Exception as error:
+                error.add_note(f"round {number}: {data!r}")
+                raise
+        assert bench.trunk.calls <= 20
+        assert len(bench.trunk._bridges) <= LINGERING_MAX + 20
+        # Whatever came, the trunk serves the next call, or knows itself to be down.
+        bench.provider.clear()
+        bench.overlay.clear()
+        bench.dial()
+        assert bench.lines("provider")[-1:] == ["INVITE"] or "503 INVITE" in bench.lines("overlay")

@@ -1,0 +1,207 @@
+"""Gateways of an overlay in virtual time: announced while they can call, chosen, and left for the next one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from trunk_bench import ANSWER
+
+from p2psip.coupling.gateways import FAILED_S, FRESH_S, GatewaysKnown
+from p2psip.reload.config.configuration import REDIR_KIND, SIP_REGISTRATION_KIND, ServicePermission
+from p2psip.sim.sites.making import OVERLAY
+from p2psip.sim.sites.site import SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.gateway.terms import TrunkTerms
+from p2psip.sip.message.build import make_response
+from p2psip.sip.message.message import Request
+from p2psip.sip.message.parser import parse
+
+EVERY_PEER = (ServicePermission("gateway", (f"peer-*@{OVERLAY}",)),)
+KINDS = (SIP_REGISTRATION_KIND, REDIR_KIND)
+TRUNK = TrunkTerms("t", "tel.example", "us", registers=False, prefixes=("00",), lines=frozenset({"*"}))
+
+
+class Provider:
+    """Answers OPTIONS, and each INVITE with one status."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.called: list[str] = []
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        request = parse(data)
+        if not isinstance(request, Request) or request.method == "ACK" or not self.status:
+            return []
+        if request.method != "INVITE":
+            return [make_response(request, 200, to_tag="p").encode()]
+        self.called.append(request.sip_uri.user_name)
+        extra = [("Contact", "<sip:p@198.51.100.7>"), ("Content-Type", "application/sdp")]
+        body = ANSWER if self.status == 200 else b""
+        return [make_response(request, self.status, to_tag="p", extra=extra, body=body).encode()]
+
+
+def overlay(
+    *providers: tuple[Provider, dict[str, object]], services: tuple[ServicePermission, ...] = EVERY_PEER
+) -> tuple[SimulatedPeers, SitePhone]:
+    """alice at p0, a gateway at each of p1, p2 ..."""
+    world = SimulatedPeers("gateways", 1, required_kinds=KINDS, services=services)
+    for number, (provider, changes) in enumerate(providers, 1):
+        world.add(number, trunk=replace(TRUNK, **changes), provider=provider)  # type: ignore[arg-type]
+        world.run(3.0)
+    world.run(20.0, stop=lambda: all(site.peer.node.is_serving for site in world.sites.values()))
+    (alice,) = world.with_phones((0, "alice"))
+    world.run(10.0)
+    return world, alice
+
+
+def call(world: SimulatedPeers, alice: SitePhone, number: str = "0049123", limit_s: float = 30.0) -> tuple[str, float]:
+    began = world.world.now
+    which = alice.dial(number)
+    world.run(limit_s, stop=lambda: alice.ended(which) is not None or alice.talks)
+    took_s = world.world.now - began
+    said = alice.ended(which) or "talks"
+    if alice.talks:
+        alice.hang_up(which)
+        world.run(2.0)
+    return said, took_s
+
+
+def test_the_longest_prefix_comes_first_then_the_preference() -> None:
+    far, near, best = Provider(), Provider(), Provider()
+    world, alice = overlay(
+        (far, {"preference": 90}), (near, {"preference": 10}), (best, {"prefixes": ("0049",), "preference": 1})
+    )
+    assert call(world, alice)[0] == "talks"
+    assert (far.called, near.called, best.called) == ([], [], ["0049123"])
+    assert call(world, alice, "0033123")[0] == "talks"
+    assert (far.called, near.called) == (["0033123"], [])
+
+
+def test_of_two_alike_the_nearer_is_taken() -> None:
+    first, second = Provider(), Provider()
+    world, alice = overlay((first, {}), (second, {}))
+    gateways = world[0].peer.gateways
+    call(world, alice)
+    nodes = [world[number].peer.node.node_id for number in (1, 2)]
+    rtts = {node: gateways._rtts[node] for node in nodes}
+    for nearer in nodes:
+        gateways._rtts = {node: 0.01 if node == nearer else 0.2 for node in nodes}
+        assert gateways.choose("0049123")[0].node == nearer
+    chosen = min(rtts, key=lambda node: rtts[node])
+    assert (first.called, second.called) == ((["0049123"], []) if chosen == nodes[0] else ([], ["0049123"]))
+
+
+@pytest.mark.parametrize("status", [500, 503, 504, 408, 0])
+def test_a_gateway_that_cannot_is_left_for_the_next_during_setup(status: int) -> None:
+    broken, good = Provider(status), Provider()
+    world, alice = overlay((broken, {"preference": 90, "keep_alive_s": 0}), (good, {}))
+    said, took_s = call(world, alice)
+    assert said == "talks"
+    assert good.called == ["0049123"]
+    assert took_s < 8.0
+    # The next call does not begin with what has just failed; later one does.
+    broken.called.clear()
+    assert call(world, alice)[1] < 2.0
+    assert not broken.called
+    world.run(FAILED_S + FRESH_S)
+    broken.status = 200
+    call(world, alice)
+    assert broken.called
+
+
+@pytest.mark.parametrize(("status", "said"), [(486, "486 Busy Here"), (404, "404 Not Found"), (603, "603 Decline")])
+def test_what_whoever_was_called_says_is_the_last_word(status: int, said: str) -> None:
+    first, second = Provider(status), Provider()
+    world, alice = overlay((first, {"preference": 90}), (second, {}))
+    assert call(world, alice)[0].startswith(said)
+    assert (first.called, second.called) == (["0049123"], [])
+
+
+def test_all_have_failed() -> None:
+    world, alice = overlay((Provider(503), {"preference": 90}), (Provider(500), {}))
+    assert call(world, alice)[0].startswith("500 ")
+
+
+def test_a_gateways_peer_dies_and_the_next_one_calls() -> None:
+    first, second = Provider(), Provider()
+    world, alice = overlay((first, {"preference": 90}), (second, {}))
+    call(world, alice)
+    assert first.called
+    world.world.crash(world[1].host, is_silent=True)
+    said, took_s = call(world, alice, "0049777")
+    assert (said, second.called) == ("talks", ["0049777"])
+    assert took_s < 12.0
+
+
+def test_a_trunk_that_is_down_is_announced_no_more() -> None:
+    provider = Provider()
+    world, alice = overlay((provider, {"keep_alive_s": 10}))
+    assert call(world, alice)[0] == "talks"
+    provider.status = 0
+    world.run(60.0 + FRESH_S)
+    assert world[1].peer.services.names == []
+    said, took_s = call(world, alice)
+    assert said.startswith("404 ")
+    assert took_s < 2.0
+    provider.status = 200
+    world.run(60.0 + FRESH_S)
+    assert call(world, alice)[0] == "talks"
+
+
+def test_a_number_that_is_a_users_is_the_users() -> None:
+    provider = Provider()
+    world, alice = overlay((provider, {"prefixes": ("42",)}))
+    world.line(0, "42")
+    world.settle_records([0])
+    bob = world.phone(0, "42", 1)
+    number = alice.dial("42")
+    world.run(10.0, stop=lambda: bob.talks)
+    assert bob.talks
+    alice.hang_up(number)
+    assert provider.called == []
+
+
+def test_who_has_no_permission_is_not_believed() -> None:
+    """docs/decisions/services-by-permission.md: storing peers refuse it, and nobody finds it."""
+    provider = Provider()
+    world, alice = overlay((provider, {}), services=(ServicePermission("gateway", ("peer-other@sim.example",)),))
+    assert call(world, alice)[0] == f"404 Not Found; nobody in the overlay is 0049123@{OVERLAY}"
+    assert provider.called == []
+
+
+def test_an_own_trunk_needs_no_permission_and_no_overlay_beside_it() -> None:
+    provider = Provider()
+    world = SimulatedPeers("own trunk")
+    world.add(0, trunk=TRUNK, provider=provider)
+    world.run(20.0, stop=lambda: world[0].peer.node.is_serving)
+    (alice,) = world.with_phones((0, "alice"))
+    assert call(world, alice)[0] == "talks"
+    assert provider.called == ["0049123"]
+
+
+def test_an_emergency_number_that_nobody_here_answers() -> None:
+    provider = Provider()
+    world, alice = overlay((provider, {"emergency": ("112",), "lines": frozenset({"nobody"})}))
+    for number in ("112", "urn:service:sos"):
+        alice_number = alice.dial(number) if number == "112" else None
+        if alice_number is not None:
+            world.run(10.0, stop=lambda: alice.talks)
+            alice.hang_up(alice_number)
+            world.run(2.0)
+    assert provider.called == ["112"]
+    gateways = world[0].peer.gateways
+    (sos,) = gateways.choose("urn:service:sos", is_emergency=True)
+    assert sos.target.uri.user == "112"
+
+
+def test_what_an_operator_asks() -> None:
+    world, _ = overlay((Provider(), {"preference": 90}), (Provider(), {}))
+    context = object()
+    site = world[0]
+    site.call(lambda now: site.peer.look_for_gateways("0049123", context, now, is_emergency=False))
+    world.run(5.0, stop=lambda: any(isinstance(each, GatewaysKnown) for each in site.host.events))
+    (known,) = [each for each in site.host.events if isinstance(each, GatewaysKnown)]
+    assert known.context is context
+    assert [gateway.preference for gateway in known.gateways] == [90, 50]
+    assert all(gateway.rtt_s is not None for gateway in known.gateways)
