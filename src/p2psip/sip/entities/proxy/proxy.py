@@ -100,6 +100,16 @@ class Proxy:
         each = self._contexts.values()
         return {hop for one in each for hop in (one.source.hop, *(branch.way for branch in one.open_branches))}
 
+    def awaits(self, flow: int) -> bool:
+        """True if an INVITE that has come or gone over a connection has no answer yet."""
+        hop = FlowHop(flow)
+        return any(
+            one.is_invite
+            and not one.final
+            and (one.source.hop == hop or any(branch.way == hop for branch in one.open_branches))
+            for one in self._contexts.values()
+        )
+
     # Requests
 
     def start(self, arrived: RequestArrived, user: str | None, now: float) -> None:
