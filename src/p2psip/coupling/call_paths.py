@@ -51,9 +51,7 @@ SILENT_S: Final = 2.5
 """From then on the link is over."""
 
 WATCH_S: Final = 3.0
-IN_USE_S: Final = 190.0
-"""How often the other end is asked, and for how long after the last SIP message: nobody waits longer for an answer, and
-hears nothing (timer C)."""
+"""How often the other end is asked while an INVITE waits for its answer: ringing, nobody says anything."""
 
 GREETINGS_MAX: Final = 5
 """How often the other end is asked whether it takes fragments, after 0.5, 1, 2 and 4 s."""
@@ -84,6 +82,11 @@ NO_AUDIO: Final = "no path for audio between these sites"
 
 FLOWS_FROM: Final = 1 << 60
 """Numbers of these flows: beyond those of any link."""
+
+
+def is_of_invite(data: bytes) -> bool:
+    """True for a message of an INVITE's transaction, whichever way it goes: so its CSeq ends."""
+    return b" INVITE\r\n" in data
 
 
 def is_call_flow(flow: int) -> bool:
@@ -123,6 +126,13 @@ class CallLinkOver(Effect):
 
     link: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlowWatched(Effect):
+    """An INVITE has gone over this flow a while ago: if it waits for its answer, the other end is to be asked."""
+
+    flow: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +372,7 @@ class CallPaths:
         far = self._by_flow.get(flow)
         if far is None:
             return
-        self._used(far, now)
+        self._used(far, message, now)
         if far.links:
             self._look_for_black_hole(far, message)
             self._write(far, message, now)
@@ -407,7 +417,7 @@ class CallPaths:
             elif record == PONG:
                 far.answers_pings = True
             return None
-        self._used(far, now)
+        self._used(far, record, now)
         return MessageHeard(far.flow, record)
 
     def _fragment(self, far: _Far, record: bytes, now: float) -> MessageHeard | None:
@@ -427,7 +437,7 @@ class CallPaths:
             self._timers.set(("fragments", far.node), due.at, due.reason)
         if message is None:
             return None
-        self._used(far, now)
+        self._used(far, message, now)
         return MessageHeard(far.flow, message)
 
     # Time
@@ -450,7 +460,7 @@ class CallPaths:
                 case "ask":
                     self._ask(far, now)
                 case "watch":
-                    self._watch(far, now)
+                    self._effects.append(FlowWatched(far.flow))
                 case "idle" if now < (until := max(far.used_at, far.media_at) + IDLE_MAX_S):
                     self._timers.set((what, node), until, "path to a peer idle")
                 case "wanted" if far.links:
@@ -483,17 +493,19 @@ class CallPaths:
             far.unheard_since = now
             self._timers.set(("ask", far.node), now + ASK_AFTER_S, "is a peer still there")
 
-    def _used(self, far: _Far, now: float) -> None:
-        """SIP goes on with a peer: somebody may wait for what comes, and be rung meanwhile."""
+    def _used(self, far: _Far, message: bytes, now: float) -> None:
+        """SIP goes on with a peer."""
         far.used_at = now
-        if ("watch", far.node) not in self._timers:
-            self._timers.set(("watch", far.node), now + WATCH_S, "is a peer still there")
+        if is_of_invite(message) and ("watch", far.node) not in self._timers:
+            self._timers.set(("watch", far.node), now + WATCH_S, "does somebody ring for a peer that is gone?")
 
-    def _watch(self, far: _Far, now: float) -> None:
-        if now >= far.used_at + IN_USE_S:
+    def watch(self, flow: int, now: float) -> None:
+        """Somebody waits for an answer of a peer: ask whether it is still there, and so on."""
+        far = self._by_flow.get(flow)
+        if far is None:
             return
-        self._timers.set(("watch", far.node), now + WATCH_S, "is a peer still there")
-        if far.link is not None and far.unheard_since is None:
+        self._timers.set(("watch", far.node), now + WATCH_S, "does somebody ring for a peer that is gone?")
+        if far.link is not None and far.answers_pings and far.unheard_since is None:
             self._effects.append(WriteRecord(far.link, PING))
             self._await_sign(far, now)
 

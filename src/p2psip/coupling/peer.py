@@ -25,6 +25,7 @@ from p2psip.coupling.call_paths import (
     CallFlowOver,
     CallFlowUp,
     CallLinkOver,
+    FlowWatched,
     FrameHeard,
     MessageHeard,
     PathWanted,
@@ -506,6 +507,13 @@ class Peer:
                 self._close_path(link, reason, now)
             case SendFrame(path, frame):
                 self.flows.calls.send_frame(NodeId.fromhex(str(path)), frame, now)
+            case FlowWatched(flow):
+                if not self.server.awaits(flow):
+                    return
+                if is_call_flow(flow):
+                    self.flows.calls.watch(flow, now)
+                elif link_of(flow) in self.flows:
+                    self.flows.watch(link_of(flow), now)
             case PathWanted(node):
                 self.flows.want_path(node, now)
             case PeerDoubted(node):

@@ -31,7 +31,7 @@ from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.coupling.call_paths import CallPaths
+from p2psip.coupling.call_paths import WATCH_S, CallPaths, FlowWatched, is_of_invite
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.tunnelling.tunnel_commands import OpenTunnel, TunnelFailed, is_tunnel
@@ -59,11 +59,6 @@ PONG_DOUBTFUL_S = 0.5
 DOUBT_AGAIN_S = 2.0
 DOUBTED_S = 32.0
 """How often, and for how long, a silent peer is asked after: as long as a request waits (RFC 3261, timer B)."""
-
-WATCH_S = 3.0
-IN_USE_S = 190.0
-"""How often the other end of a connection is asked, and for how long after it was used last: nothing that waits for an
-answer, and hears nothing, waits longer (timer C)."""
 
 ABSENT_GRACE_S = 0.5
 """How long a node may still answer after its place was found empty: our tables may have been older than the ring."""
@@ -238,7 +233,7 @@ class PeerFlows:
         """What goes over a link for this data of the SIP server."""
         if not data.strip(PING):
             return data
-        self._used(link, now)
+        self._used(link, data, now)
         if not self._links[link].is_unheard:
             return data + self.ping(link, now)
         # It was there when it was asked for last, and may have gone since.
@@ -253,16 +248,16 @@ class PeerFlows:
             self._timers.set(("pong", link), now + PONG_MAX_S, "no answer from a peer over its SIP connection")
         return PING
 
-    def _used(self, link: int, now: float) -> None:
-        """SIP has gone over a link: somebody may wait for what comes, and be rung meanwhile."""
+    def _used(self, link: int, data: bytes, now: float) -> None:
+        """SIP has gone over a link."""
         self._links[link].used_at = now
-        if ("watch", link) not in self._timers:
-            self._timers.set(("watch", link), now + WATCH_S, "is the other end of a SIP connection still there?")
+        if is_of_invite(data) and ("watch", link) not in self._timers:
+            self._timers.set(("watch", link), now + WATCH_S, "does somebody ring for a peer that is gone?")
 
-    def _watch(self, link: int, now: float) -> None:
-        if now < self._links[link].used_at + IN_USE_S:
-            self._effects.append(Write(link, self.ping(link, now)))
-            self._timers.set(("watch", link), now + WATCH_S, "is the other end of a SIP connection still there?")
+    def watch(self, link: int, now: float) -> None:
+        """Somebody waits for an answer over a link: ask whether its other end is still there, and so on."""
+        self._effects.append(Write(link, self.ping(link, now)))
+        self._timers.set(("watch", link), now + WATCH_S, "does somebody ring for a peer that is gone?")
 
     def _doubt_soon(self, link: int, now: float) -> None:
         self._links[link].doubted_until = now + DOUBTED_S
@@ -374,7 +369,7 @@ class PeerFlows:
         state.is_unheard = False
         rest = data.lstrip(PING)
         if rest:
-            self._used(link, now)
+            self._used(link, data, now)
         if is_between_messages and (len(data) - len(rest)) % len(PING) == len(PONG):
             # An odd number of line ends: one of them is a pong.
             state.answers_pings = True
@@ -424,7 +419,7 @@ class PeerFlows:
                 self._node.app_link_silent(state.remote.host, now)
                 ended[link] = f"peer {state.node.short} does not answer over its connection"
             elif what == "watch":
-                self._watch(link, now)
+                self._effects.append(FlowWatched(flow_of(link)))
             elif idle_until > now:
                 self._timers.set(("idle", link), idle_until, "SIP connection to a peer idle")
             else:

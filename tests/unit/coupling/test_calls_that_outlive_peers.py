@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.coupling.peer_flows import IN_USE_S
+from p2psip.coupling.call_paths import WATCH_S
+from p2psip.coupling.peer_flows import PeerFlows
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.agents.types import CallEnded
@@ -92,16 +93,19 @@ def test_a_peer_that_is_away_for_less_than_three_minutes_costs_no_call() -> None
     assert world.run(20.0, stop=lambda: not bob.talks)
 
 
-def test_a_connection_is_asked_for_as_long_as_anything_may_ring_and_no_longer() -> None:
-    """Four bytes every three seconds, for a little more than timer C."""
+def test_a_connection_is_asked_for_as_long_as_it_rings_and_no_longer() -> None:
+    """Four bytes every three seconds, from either end."""
     world = SimulatedPeers("asked", 2)
-    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
-    alice.dial("bob")
-    world.run(5.0)
-    bob.hang_up(1)
-    world.run(5.0)
-    pings = ("watch", next(iter(world[0].peer.flows._links)))
-    world.run(IN_USE_S - 10.0)
-    assert pings in world[0].peer.flows._timers
-    world.run(20.0)
-    assert pings not in world[0].peer.flows._timers
+    alice, bob = world.with_phones((0, "alice"), (1, "bob"), answer_s=None)
+    call = alice.dial("bob")
+    assert world.run(5.0, stop=lambda: bob.rang == 1)
+    flows = [world[number].peer.flows for number in (0, 1)]
+    world.run(60.0)
+    assert [is_watched(each) for each in flows] == [True, True]
+    alice.hang_up(call)
+    world.run(2 * WATCH_S)
+    assert [is_watched(each) for each in flows] == [False, False]
+
+
+def is_watched(flows: PeerFlows) -> bool:
+    return any(("watch", link) in flows._timers for link in flows._links)

@@ -260,6 +260,10 @@ class SipServer:
         """The open connection with an overlay peer."""
         return self._layer.transport.flow_of_peer(peer)
 
+    def awaits(self, flow: int) -> bool:
+        """True if somebody rings, or hears ringing, by this connection."""
+        return self._proxy.awaits(flow)
+
     def use_addresses(self, present: Iterable[str]) -> None:
         """This machine has these addresses now, the best first: registrations and calls stay as they are."""
         self._config.addresses.use(present)

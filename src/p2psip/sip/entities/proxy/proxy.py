@@ -102,6 +102,16 @@ class Proxy:
         if (context := self._contexts.get(call)) is not None and under_way.rings(context):
             self._settle(context, self._branches.begin(context, target, now), now)
 
+    def awaits(self, flow: int) -> bool:
+        """True if an INVITE that has come or gone over a connection has no answer yet."""
+        hop = FlowHop(flow)
+        return any(
+            one.is_invite
+            and not one.final
+            and (one.source.hop == hop or any(branch.way == hop for branch in one.open_branches))
+            for one in self._contexts.values()
+        )
+
     # Requests
 
     def start(self, arrived: RequestArrived, user: str | None, now: float, caller: Caller = UNKNOWN) -> None:
