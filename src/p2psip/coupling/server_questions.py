@@ -34,7 +34,7 @@ class ServerAsks(Effect):
 
 
 def of_server(effect: Effect) -> Effect:
-    """What the SIP server wants, as the peer carries it: questions for the overlay, and those of agents for the driver."""
+    """What the SIP server wants, as the peer carries it: questions for the overlay, those of agents for the driver."""
     match effect:
         case Ask(token, question) if isinstance(question, ANSWERED_HERE):
             return ServerAsks(token, question)

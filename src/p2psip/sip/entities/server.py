@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from email.utils import formatdate
 from functools import partial
 
 from p2psip.base.address import Address
@@ -21,7 +20,6 @@ from p2psip.media.relay.relay import Relay
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall, RtpEngine
 from p2psip.sip.entities.agents.agent_table import AgentCore, AgentTable
 from p2psip.sip.entities.agents.state_agent import StateAgent, is_about_state, state_target
-from p2psip.sip.entities.bodies import SDP, unreadable
 from p2psip.sip.entities.call_guard import CallGuard, CallUp
 from p2psip.sip.entities.call_watch import CallWatch
 from p2psip.sip.entities.callers.authentication import Authentication
@@ -42,6 +40,7 @@ from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.numbers.marking import marked
 from p2psip.sip.entities.numbers.telephone import as_dialled, user_meant
 from p2psip.sip.entities.own import is_own_domain, is_peer_itself
+from p2psip.sip.entities.own_answers import OwnAnswers
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring
 from p2psip.sip.entities.proxy.context import reason_field
@@ -53,18 +52,17 @@ from p2psip.sip.entities.proxy.under_way import ringing_for, ways_of
 from p2psip.sip.entities.proxy.waiting import Sent
 from p2psip.sip.entities.questions import TOKEN_STEP, Hops, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings, BindingsChanged
-from p2psip.sip.entities.registrar.registrar import EXTENSIONS, FLOW_TIMER_S, Registrar
 from p2psip.sip.entities.registrar.targets import targets_of
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.resolving import resolvers_of
 from p2psip.sip.entities.switching.leads import JoinCall
-from p2psip.sip.message.build import METHODS, make_response, make_trying, phrase_of
+from p2psip.sip.message.build import make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
-from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, Uri, escape_user
 from p2psip.sip.transactions.events import (
     AckArrived,
@@ -79,9 +77,6 @@ from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.effects import ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, TransportLayer
-
-ALLOWED = "REGISTER, OPTIONS"
-"""The methods that the server itself serves; it carries any other."""
 
 TO_OTHER_PHONES = frozenset({"INVITE", "MESSAGE", "OPTIONS", "REFER"})
 """What one can mean who sends a request to oneself: the other phones that one has."""
@@ -109,7 +104,6 @@ class SipServer:
         urgent = config.numbering.emergency.numbers
         self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions, urgent)
         self._bindings = Bindings(config.limits.bindings_per_user)
-        self._registrar = Registrar(config, self._bindings)
         self._gate = Gate(config, rng)
         self._guests = Guests(config)
         self._calls = Calls(config.limits.transactions)
@@ -118,9 +112,9 @@ class SipServer:
         self._ways = Ways(config, self._bindings, naming, transport)
         self._agents = AgentTable((*agents, *trunks))
         self.trunks = tuple(trunks)
-        self._wall = WallClock(0.0, is_trusted=False)
         self.state = StateAgent(config, self._bindings, rng)
         """Who watches the lines of this peer, and what they are told."""
+        self._answers = OwnAnswers(config, self._layer, self._bindings, self.state.allowed_events)
         self._call_watch = CallWatch(self.state)
         self._guard = CallGuard(config, rng)
         self._resolvers = resolvers_of(
@@ -248,7 +242,7 @@ class SipServer:
 
     def set_wall_clock(self, wall: WallClock) -> None:
         """What the date is, which phones set their clocks by, and which proofs of callers have."""
-        self._wall = wall
+        self._answers.wall = wall
         self._authentication.use_date(wall)
         self._verification.use_date(wall)
 
@@ -413,7 +407,7 @@ class SipServer:
         """A field that only its reader could find malformed: 400, or whatever the error says."""
         self._layer.dropped += 1
         if isinstance(event, RequestArrived):
-            self._reply(event, error.status, now, f"{phrase_of(error.status)} ({error.what})")
+            self._answers.reply(event, error.status, now, f"{phrase_of(error.status)} ({error.what})")
 
     # Requests
 
@@ -427,9 +421,9 @@ class SipServer:
             arrived = replace(arrived, request=request)
         rejection = routing.validate(request, source, self._layer.transport)
         if rejection is not None:
-            self._reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
+            self._answers.reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
         elif request.method == "REGISTER" and source.peer is not None:
-            self._reply(arrived, 403, now, "Phones register with their own peer")
+            self._answers.reply(arrived, 403, now, "Phones register with their own peer")
         elif source.peer is not None and not request.to.tag and not self._is_for_us(request):
             found = self._verification.examine(arrived, now)
             if isinstance(found, Ask) and request.method == "INVITE":
@@ -457,7 +451,7 @@ class SipServer:
         refusal = self._verification.refusal(found)
         if refusal is not None:
             status, phrase = refusal
-            self._reply(found.arrived, status, now, phrase)
+            self._answers.reply(found.arrived, status, now, phrase)
             return
         try:
             self._admit(found.arrived, None, now, found.caller)
@@ -467,13 +461,13 @@ class SipServer:
     def _on_cancel(self, arrived: RequestArrived, now: float) -> None:
         """9.2: answered here, hop by hop, whatever becomes of the INVITE."""
         if arrived.cancels is None:
-            self._reply(arrived, 481, now)
+            self._answers.reply(arrived, 481, now)
             return
-        self._reply(arrived, 200, now)
+        self._answers.reply(arrived, 200, now)
         if (waiting := self._gate.cancel(arrived.cancels)) is not None:
             self._on_outcome(waiting, now)
         if (unknown := self._verification.cancel(arrived.cancels)) is not None:
-            self._reply(unknown, 487, now)
+            self._answers.reply(unknown, 487, now)
         self._proxy.cancel(arrived.cancels, arrived.request.fields.lines("reason"), now)
 
     def _needs_proof(self, arrived: RequestArrived) -> bool:
@@ -495,7 +489,7 @@ class SipServer:
 
     def _on_outcome(self, outcome: Outcome, now: float) -> None:
         if isinstance(outcome, AnswerInstead):
-            self._reply(outcome.arrived, outcome.status, now, outcome.phrase, outcome.extra)
+            self._answers.reply(outcome.arrived, outcome.status, now, outcome.phrase, outcome.extra)
             if outcome.phrase is not None:
                 self._note_refusal(outcome)
             return
@@ -539,17 +533,18 @@ class SipServer:
             self.state.end_calls(request.call_id, now, frozenset({request.from_.tag, request.to.tag}))
         if request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):
             what = f"sips: asks for TLS, and this request came over {arrived.source.transport}: dial sip: instead"
-            self._reply(arrived, 416, now, None, (reason_field(416, what),))
+            self._answers.reply(arrived, 416, now, None, (reason_field(416, what),))
         elif request.method == "REGISTER" and user is not None and is_own_domain(request.sip_uri, self._config):
-            self._register(arrived, user, now)
+            changed = self._answers.register(arrived, user, now)
+            self._effects += [] if changed is None else [changed]
         elif self._is_for_us(request):
-            self._serve(arrived, now)
+            self._answers.serve(arrived, now)
         elif request.max_forwards == 0:
             # 16.3 step 3: "If the request contains a Max-Forwards header field with a field value of zero (0), the
             # element MUST NOT forward the request." Who serves it himself does not look at it.
-            self._reply(arrived, 483, now)
+            self._answers.reply(arrived, 483, now)
         elif user is not None and self._is_to_oneself(request, user) and not _is_for_others(request):
-            self._refuse_method(arrived, now)
+            self._answers.refuse_method(arrived, now)
         else:
             if arrived.source.peer is None and not request.to.tag:
                 arrived = replace(arrived, request=marked(request, user, self._config.numbering))
@@ -560,79 +555,7 @@ class SipServer:
         uri = request.sip_uri
         return not request.to.tag and is_own_domain(uri, self._config) and uri.user_name.lower() == user.lower()
 
-    def _register(self, arrived: RequestArrived, user: str, now: float) -> None:
-        if unknown := _unsupported(arrived.request):
-            self._refuse_extensions(arrived, unknown, now)
-            return
-        if fields := unreadable(arrived.request):
-            self._reply(arrived, 415, now, None, fields)
-            return
-        done = self._registrar.register(arrived.request, arrived.source, user, self._layer.new_tag(), now)
-        self._layer.respond(arrived.transaction, self._dated(done.response, now), now)
-        if done.watched is not None:
-            # RFC 5626 section 5.4: "The server MUST wait for an amount of time larger than the Flow-Timer in order to
-            # have a grace period to account for transport delay."
-            self._layer.transport.expect_keep_alives(done.watched, 1.5 * FLOW_TIMER_S)
-        if done.has_changed:
-            self._effects.append(BindingsChanged(user, self._bindings.of(user, now)))
-
-    def _dated(self, response: Response, now: float) -> Response:
-        """With the date, from which many phones have theirs; without it where it may be that of 1970."""
-        if not self._wall.is_trusted:
-            return response
-        # 20.17: "The SIP-date is case-sensitive", "restricts the time zone in SIP-date to "GMT"".
-        date = formatdate(self._wall.date(now), usegmt=True)
-        return response.replace(fields=response.fields.with_last("Date", date))
-
-    def _serve(self, arrived: RequestArrived, now: float) -> None:
-        """A request to the peer itself."""
-        request = arrived.request
-        if unknown := _unsupported(request):
-            self._refuse_extensions(arrived, unknown, now)
-        elif request.method != "OPTIONS":
-            self._refuse_method(arrived, now)
-        elif fields := unreadable(request):
-            self._reply(arrived, 415, now, None, fields)
-        else:
-            known = (
-                ("Allow", ALLOWED),
-                ("Accept", SDP),
-                ("Allow-Events", self.state.allowed_events),
-                ("Supported", ", ".join(EXTENSIONS)),
-                ("Server", self._config.product),
-            )
-            self._reply(arrived, 200, now, None, known)
-
-    def _refuse_method(self, arrived: RequestArrived, now: float) -> None:
-        """Nobody here serves it: events that there are not, a method that belongs elsewhere, or one that is unknown."""
-        method = arrived.request.method
-        status = 489 if method == "SUBSCRIBE" else 405 if method in METHODS else 501
-        # 8.2.1: "The UAS MUST also add an Allow header field to the 405". RFC 6665 4.4.4: what there is to subscribe.
-        self._reply(arrived, status, now, None, (("Allow", ALLOWED), ("Allow-Events", self.state.allowed_events)))
-
-    def _refuse_extensions(self, arrived: RequestArrived, unknown: list[str], now: float) -> None:
-        # 8.2.2.3: "MUST respond by generating a response with status code 420 (Bad Extension)", with Unsupported.
-        self._reply(arrived, 420, now, None, tuple(("Unsupported", option) for option in unknown))
-
-    def _reply(
-        self,
-        arrived: RequestArrived,
-        status: int,
-        now: float,
-        phrase: str | None = None,
-        extra: tuple[tuple[str, object], ...] = (),
-    ) -> None:
-        tag = self._layer.new_tag()
-        self._layer.respond(
-            arrived.transaction, make_response(arrived.request, status, phrase, to_tag=tag, extra=extra), now
-        )
-
 
 def _is_for_others(request: Request) -> bool:
     """True for what may be meant for somebody else, where it is to the sender's own name."""
     return request.method in TO_OTHER_PHONES or is_about_state(request)
-
-
-def _unsupported(request: Request) -> list[str]:
-    """What a request to us requires that is not done here (section 8.2.2.3)."""
-    return [option for option in request.fields.tokens("require") if option.lower() not in EXTENSIONS]
