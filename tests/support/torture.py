@@ -139,8 +139,8 @@ def answer(name: str) -> Response:
     return message
 
 
-CHANGED = {"via", "max-forwards", "max-breadth", "record-route", "content-length"}
-"""What a proxy changes in a request (RFC 3261 section 16.6)."""
+CHANGED = {"via", "max-forwards", "max-breadth", "record-route", "session-expires", "content-length"}
+"""What a proxy changes in a request (RFC 3261 section 16.6, RFC 4028 section 8.1)."""
 
 
 def forwarded(name: str, data: bytes = b"") -> tuple[Request, Element]:
@@ -160,6 +160,8 @@ def forwarded(name: str, data: bytes = b"") -> tuple[Request, Element]:
     assert copy.max_forwards == (70 if original.max_forwards is None else original.max_forwards - 1)
     before, after = (message.fields.values("record-route") for message in (original, copy))
     assert after[len(after) - len(before) :] == before
+    asked = original.fields.lines("session-expires")
+    assert copy.fields.lines("session-expires") == (asked or ["1800"] if copy.method == "INVITE" else asked)
     return copy, element
 
 

@@ -1,4 +1,4 @@
-"""What a peer's server answers itself: to phones that register, to what is for the peer, and where it carries nothing."""
+"""What a peer's server answers itself: phones that register, what is for the peer, and what goes nowhere."""
 
 from __future__ import annotations
 
