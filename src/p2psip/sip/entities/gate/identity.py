@@ -41,7 +41,8 @@ NOT_PROVED = NameAddr(SipUri("anonymous.invalid", "not-verified"), "Not verified
 """Who is shown where another peer says a name of the overlay and does not prove it."""
 
 _GLOBAL_NUMBER = re.compile(r"\+[0-9]{1,15}")
-_PASSED = "verstat=TN-Validation-Passed"
+_VERDICT = "verstat"
+_PASSED = f"{_VERDICT}=TN-Validation-Passed"
 
 _NAMELESS = frozenset({"id", "user", "header"})
 """With any of these the user's name is told to nobody."""
@@ -155,7 +156,7 @@ def shown_from(from_: NameAddr, user: str, realm: str, *, is_ours: bool) -> Name
     `is_ours` says that its host means the overlay to phones here. A phone shows the display name, or else the user
     part, whatever the host is: where that is not proved, it says so.
     """
-    uri = from_.uri
+    uri = _without_verdict(from_.uri)
     if isinstance(uri, SipUri) and uri.host == realm and user and uri.user_name == user:
         return from_
     if is_ours:
@@ -163,6 +164,16 @@ def shown_from(from_: NameAddr, user: str, realm: str, *, is_ours: bool) -> Name
     if _is_nowhere(uri):
         return NameAddr(ANONYMOUS.uri, ANONYMOUS.display_name, from_.params)
     return NameAddr(uri, f"{NOT_PROVED.display_name}: {_plain(uri)}", from_.params)
+
+
+def _without_verdict(uri: Uri) -> Uri:
+    """What somebody says of himself, without what he says was verified of it."""
+    if _VERDICT not in str(uri).lower():
+        return uri
+    if not isinstance(uri, SipUri) or uri.user is None:
+        return NOT_PROVED.uri
+    number = ";".join(part for part in uri.user.split(";") if _VERDICT not in part.lower())
+    return uri.replace(user=number, params=tuple(param for param in uri.params if _VERDICT not in param[0].lower()))
 
 
 def _plain(uri: Uri) -> str:
@@ -195,7 +206,8 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
         return from_ if _is_nowhere(from_.uri) else NameAddr(ANONYMOUS.uri, from_.display_name, from_.params)
     # Within a dialog nobody has proved anything, and the tags say whose it is.
     if user is None:
-        return from_
+        uri = _without_verdict(from_.uri)
+        return from_ if uri is from_.uri else NameAddr(uri, from_.display_name, from_.params)
     return NameAddr(line_uri(user, realm), from_.display_name, from_.params)
 
 

@@ -146,7 +146,11 @@ class Edge:
             return known if shown is known.from_ else known.replace(fields=known.fields.with_only("From", shown))
         if source.is_trusted:
             return known
-        return known.replace(fields=without_own_credentials(known.fields, self._config.realm))
+        fields = without_own_credentials(known.fields, self._config.realm)
+        if user is None and not request.to.tag and not identity.is_nameless(known):
+            # Somebody from outside, who may say what he likes.
+            fields = fields.with_only("From", identity.shown_from(known.from_, "", realm, is_ours=False))
+        return known.replace(fields=fields)
 
 
 def _is_passed_on(context: Context, branch: Branch) -> bool:

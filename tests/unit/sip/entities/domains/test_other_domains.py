@@ -342,11 +342,16 @@ def test_nothing_that_a_stranger_claims_is_asserted(world: World, alice: Phone, 
         ("P-Asserted-Identity", f"<sip:boss@{OVERLAY}>"),
         ("Remote-Party-ID", f"<sip:boss@{OVERLAY}>"),
         ("Diversion", f"<sip:boss@{OVERLAY}>"),
+        ("Identity", "eyJhbGciOiJFUzI1NiJ9.eyJib3NzIjoxfQ.boss;info=<https://boss.example/x>;alg=ES256"),
     ]
+    passed = "verstat=TN-Validation-Passed"
+    eve.aor = SipUri("example.net", f"+4930123;{passed}", params=(("verstat", "TN-Validation-Passed"),))
     eve.invite(f"sip:alice@{OVERLAY}", extra=claims)
     world.run(3.0)
     heard = invite(alice)
-    assert str(heard.from_.uri) == "sip:eve@example.net"
+    assert str(heard.from_.uri) == "sip:+4930123@example.net"
+    assert heard.from_.display_name == "Not verified: +4930123@example.net"
+    assert not any("verstat" in value.lower() for _, _, value in heard.fields)
     assert not any("boss" in value for _, _, value in heard.fields)
 
 
