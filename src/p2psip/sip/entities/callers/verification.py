@@ -259,7 +259,7 @@ class Verification:
         return _Check(claims.div, given, claims)
 
     def _is_fresh(self, iat: int, now: float) -> bool:
-        return not self._wall.is_trusted or abs(self._wall.date(now) - iat) <= FRESH_S
+        return not self._wall.is_trusted or iat - FRESH_S <= self._wall.date(now) <= iat + FRESH_S
 
     def _has_come_before(self, check: _Check, arrived: RequestArrived) -> bool:
         """True if another peer sends what somebody else has sent: who holds a line can sign anew.
@@ -286,7 +286,7 @@ class Verification:
 
     def _remember(self, key: bytes, arrived: RequestArrived, now: float) -> None:
         self._seen.setdefault(key, (now, arrived.source.peer, _request_of(arrived.request)))
-        while len(self._seen) > SEEN_MAX or next(iter(self._seen.values()))[0] < now - 2 * FRESH_S:
+        while len(self._seen) > SEEN_MAX or next(iter(self._seen.values()))[0] + 2 * FRESH_S < now:
             self._seen.popitem(last=False)
 
 
