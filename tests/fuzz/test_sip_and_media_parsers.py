@@ -33,6 +33,7 @@ from p2psip.reload.paths.ice.checks import (
 from p2psip.reload.paths.ice.checks import read as read_check
 from p2psip.reload.security.reload_uri import parse_data_uri
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.sim.membership import OVERLAY, node_id
 from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.callers.identity_field import IdentityField
@@ -336,7 +337,7 @@ TARGETS = [
     ),
     Target("event", _text(Event.parse), BadMessage, lambda: [b"dialog;id=7;x=y", b"presence.winfo"], is_exact=False),
     Target("proof of a caller", _proof_of_caller, BadMessage, lambda: [_caller_proof(), COMPACT_PROOF], is_exact=False),
-    Target("where a certificate is", _certificate_place, ValueError, lambda: [CERTIFICATE_PLACE]),
+    Target("where a certificate is", _certificate_place, DecodeError, lambda: [CERTIFICATE_PLACE]),
     Target("published presence", _published, BadMessage, lambda: [PRESENCE]),
     Target("what is told of lines", _told, BadMessage, lambda: [CALLS, PRESENCE], is_exact=False),
     Target("SDP", _sdp, MalformedSdp, lambda: [OFFER], is_exact=False),

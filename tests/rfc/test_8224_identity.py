@@ -38,9 +38,17 @@ def test_4_1_1_the_compact_form() -> None:
     assert IdentityField.parse(str(given)) == given
 
 
+def test_4_a_certificate_comes_along_in_an_extension() -> None:
+    """ "ident-info-extension = generic-param": who does not know it takes no notice."""
+    given = IdentityField("https://x", "ES256", "", b"s", None, bytes(range(256)))
+    assert IdentityField.parse(str(given)) == given
+    assert IdentityField.parse(f"..{SIGNATURE};info=<https://x>").certificate == b""
+
+
 @pytest.mark.parametrize(
     "value",
     [
+        f"..{SIGNATURE};info=<x>;certificate=!", f"..{SIGNATURE};info=<x>;certificate={'A' * 9000}",
         "", "x", f"..{SIGNATURE}", f"..{SIGNATURE};info=https://x", f"..{SIGNATURE};alg=ES256", "..;info=<https://x>",
         "..!!;info=<https://x>", f"{SIGNATURE};info=<https://x>", f"..{SIGNATURE};info=<>", "a.b.c;info=<x>",
         f"..{SIGNATURE};info=<{'x' * 600}>", f"..{'A' * 6000};info=<x>", f"..{SIGNATURE};info=<x>;=;",

@@ -4,17 +4,20 @@ Theory of operation. The URI in an Identity leads to where the Certificate Store
 6940 sections 8 and 14.15). It is fetched when a line of which nothing is known calls for the first time, by one Fetch
 for all who wait for it, and remembered; what is remembered and does not fit is fetched once more, as a line may have
 been given a new one. Whether a certificate still counts, its dates and whether it is revoked, is looked at every time.
+
+A Fetch takes a round trip, while a caller waits. So the first time that a line calls by another peer its certificate
+goes along: it proves itself, as the overlay's authority has signed it, and the place that the URI names is one of its.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
-from p2psip.base.ids import ResourceId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -24,6 +27,7 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.certificate_store import KINDS, fetch_request, read_certificates, resource_id
 from p2psip.reload.usages.sip_registration import fetch_request as registration_request
 from p2psip.reload.wire.kinds import CERTIFICATE_BY_NODE, SIP_REGISTRATION
+from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, StoredDataSpecifier
 from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.questions import Authentic, NotAuthentic, SignClaims, Signed, VerifySignature
@@ -38,6 +42,10 @@ _LEADING = (*KINDS, SIP_REGISTRATION)
 REFETCH_S = 10.0
 """What is remembered for longer than this and does not fit is fetched once more."""
 
+TOLD_S = KNOWN_S / 2
+TOLD_MAX = 4096
+"""To whom the certificates of our lines have gone, and for how long that is taken for known there."""
+
 FETCHES_MAX = 256
 FETCHES_OF_A_PEER = Allowance(burst=100, refill_s=0.5)
 """How many certificates one peer can make us fetch."""
@@ -50,6 +58,8 @@ class _Known:
     members: tuple[Member, ...]
     at: float
     dropped: tuple[str, ...] = ()
+    is_all: bool = True
+    """False where it has not been looked there: a certificate has come along."""
 
 
 @dataclass(slots=True)
@@ -73,6 +83,7 @@ class Callers:
         self._publisher = publisher
         self._overlay = overlay
         self._known: OrderedDict[ResourceId, _Known] = OrderedDict()
+        self._told: OrderedDict[tuple[NodeId, str], float] = OrderedDict()
         self._fetching: dict[ResourceId, _Fetching] = {}
         self._fetches: Attempts[str] = Attempts(FETCHES_OF_A_PEER)
         self._answers: list[AskAnswered] = []
@@ -88,12 +99,26 @@ class Callers:
         data = passport.signing_input(head, asked.claims.encode())
         return Signed(asked, identity.jws_algorithm, info, data, identity.sign_jws(data))
 
+    def introduced(self, signed: Signed | None, now: float) -> Signed | None:
+        """The same with the line's certificate, where the peer that it goes to may not know that yet."""
+        line = None if signed is None else self._publisher.meant(signed.asked.user)
+        if signed is None or line is None:
+            return signed
+        told = line.identity.node_id, signed.asked.peer
+        if now < self._told.get(told, -TOLD_S) + TOLD_S:
+            return signed
+        self._told[told] = now
+        self._told.move_to_end(told)
+        if len(self._told) > TOLD_MAX:
+            self._told.popitem(last=False)
+        return replace(signed, certificate=line.identity.certificates[0].certificate)
+
     def verify(self, token: int, asked: VerifySignature, now: float) -> None:
         """Whose signature it is; `AskAnswered` follows, unless it is cancelled."""
         try:
             resource, specifier, overlay = parse_data_uri(asked.info)
-        except ValueError as error:
-            self._answer(token, NotAuthentic(436, str(error)))
+        except DecodeError as error:
+            self._answer(token, NotAuthentic(436, error.what))
             return
         if overlay.lower() != self._overlay.lower() or specifier.kind not in _LEADING:
             self._answer(token, NotAuthentic(436, f"{asked.info[:200]} leads to no certificate of {self._overlay}"))
@@ -101,9 +126,15 @@ class Callers:
         known = self._known.get(resource)
         if known is not None and now < known.at + KNOWN_S:
             verdict = self._judge(asked, known, now)
-            if isinstance(verdict, Authentic) or now < known.at + REFETCH_S:
+            if isinstance(verdict, Authentic):
                 self._answer(token, verdict)
                 return
+            if known.is_all and now < known.at + REFETCH_S:
+                self._answer(token, verdict)
+                return
+        if asked.certificate and (shown := self._shown(asked, resource, now)) is not None:
+            self._answer(token, shown)
+            return
         self._fetch(token, asked, resource, specifier, now)
 
     def cancel(self, token: int) -> None:
@@ -123,10 +154,7 @@ class Callers:
         members = tuple({value.signer.member.certificate: value.signer.member for value in found.values}.values())
         known = _Known(members, now, found.dropped)
         if members:
-            self._known[fetching.resource] = known
-            self._known.move_to_end(fetching.resource)
-            if len(self._known) > KNOWN_MAX:
-                self._known.popitem(last=False)
+            self._remember(fetching.resource, known)
         for token, asked in fetching.waiting.items():
             self._answer(token, self._judge(asked, known, now))
 
@@ -146,6 +174,29 @@ class Callers:
         else:
             request = registration_request(identity.user, hash_name)
         return data_uri(request.resource, request.specifiers[0], self._overlay)
+
+    def _remember(self, resource: ResourceId, known: _Known) -> None:
+        self._known[resource] = known
+        self._known.move_to_end(resource)
+        if len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    def _shown(self, asked: VerifySignature, resource: ResourceId, now: float) -> Authentic | None:
+        """Whose signature it is by the certificate that came along; None if that proves nothing."""
+        wall, hash_name = self._node.wall, self._node.hash_name
+        try:
+            member = self._node.reader.rules.verifier.check((asked.certificate,), wall.date(now), wall.is_trusted)
+        except UntrustedCertificate:
+            return None
+        places = {resource_id(CERTIFICATE_BY_NODE, member.user, node, hash_name) for node in member.node_ids}
+        if resource not in places | {registration_request(member.user, hash_name).resource}:
+            return None
+        known = _Known((member,), now, is_all=False)
+        verdict = self._judge(asked, known, now)
+        if not isinstance(verdict, Authentic):
+            return None
+        self._remember(resource, known)
+        return verdict
 
     def _fetch(
         self, token: int, asked: VerifySignature, resource: ResourceId, specifier: StoredDataSpecifier, now: float

@@ -571,7 +571,7 @@ class Peer:
             case ResolveUri(uri):
                 self._resolve(token, uri, now)
             case SignClaims():
-                self.server.handle_answer(token, self.callers.sign(question), now)
+                self.server.handle_answer(token, self.callers.introduced(self.callers.sign(question), now), now)
             case VerifySignature():
                 self.callers.verify(token, question, now)
 

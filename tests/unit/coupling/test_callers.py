@@ -83,15 +83,68 @@ def test_a_call_is_proved_by_the_lines_certificate(kinds: tuple[object, ...]) ->
     assert verdicts(world[0]) == [""], "of its own phones a peer knows it by their passwords"
 
 
+def count_fetches(site: Site) -> list[object]:
+    """Those that its peer sends from now on."""
+    fetched: list[object] = []
+    fetch = site.peer.node.fetch
+    site.peer.node.fetch = lambda *args: (fetched.append(args), fetch(*args))  # type: ignore[method-assign]
+    return fetched
+
+
+def comes_alone(site: Site) -> None:
+    """This peer sends no certificates along, as one that says nothing of that."""
+    site.peer.callers.introduced = lambda signed, now: signed  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("kinds", [(SIP_REGISTRATION_KIND,), (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)])
+def test_the_certificate_comes_along_with_the_first_call(kinds: tuple[object, ...]) -> None:
+    """So nobody waits for a Fetch; and it comes once, as it is as long as all the rest."""
+    world = SimulatedPeers(f"introduced/{len(kinds)}", 3, required_kinds=kinds)
+    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
+    world.run(5.0)
+    fetched = count_fetches(world[1])
+    sent: list[Signed | None] = []
+    introduced = world[0].peer.callers.introduced
+    world[0].peer.callers.introduced = lambda *args: (sent.append(introduced(*args)), sent[-1])[1]  # type: ignore[func-returns-value,method-assign]
+    assert [talk(world, alice, "bob") for _ in range(3)] == [True] * 3
+    assert verdicts(world[1]) == ["alice, proved by certificate"] * 3
+    assert bob.rang == 3
+    assert fetched == []
+    assert [bool(one and one.certificate) for one in sent] == [True, False, False]
+
+
 def test_the_certificate_is_fetched_once(world: SimulatedPeers) -> None:
     alice, bob = world.with_phones((0, "alice"), (1, "bob"))
-    fetched: list[object] = []
-    fetch = world[1].peer.node.fetch
-    world[1].peer.node.fetch = lambda *args: (fetched.append(args), fetch(*args))  # type: ignore[method-assign]
+    comes_alone(world[0])
+    fetched = count_fetches(world[1])
     assert [talk(world, alice, "bob") for _ in range(3)] == [True] * 3
     assert verdicts(world[1]) == ["alice, proved by certificate"] * 3
     assert len(fetched) == 1
     assert bob.rang == 3
+
+
+@pytest.mark.parametrize("what", ["another line's", "another place", "garbage"])
+def test_a_certificate_that_comes_along_proves_nothing_by_itself(world: SimulatedPeers, what: str) -> None:
+    """It has to be one that could be where the URI leads, and the signature has to be its own."""
+    _, bob, mallory = world.with_phones((0, "alice"), (1, "bob"), (2, "mallory"))
+    callers, lines = world[2].peer.callers, [world[number].peer.publisher.lines[0].identity for number in (0, 2)]
+    alice, own = (identity.certificates[0].certificate for identity in lines)
+    pretends(world[2], to_be_alice)
+    honest = callers.sign
+    info = callers._info(lines[0])
+
+    def forge(asked: SignClaims) -> Signed | None:
+        signed = honest(replace(asked, user="mallory"))
+        assert signed is not None
+        if what == "another place":
+            return replace(signed, asked=asked)
+        return replace(signed, asked=asked, info=info)
+
+    forged_by(world[2], forge)
+    along = {"another line's": alice, "another place": own, "garbage": b"x"}[what]
+    callers.introduced = lambda signed, now: signed and replace(signed, certificate=along)  # type: ignore[method-assign]
+    assert talk(world, mallory, "bob")
+    assert shown(bob) == (HIDDEN, [])
 
 
 # The important one: a member that holds none of alice's lines
@@ -288,6 +341,7 @@ def test_a_clock_that_is_wrong_by_more_than_a_minute(world: SimulatedPeers, off_
 
 def test_a_certificate_that_is_lost_holds_no_call_up(world: SimulatedPeers) -> None:
     alice, bob = world.with_phones((0, "alice"), (1, "bob"))
+    comes_alone(world[0])
     world[1].peer.node.fetch = lambda *args: None  # type: ignore[method-assign]
     began = world.world.now
     alice.dial("bob")

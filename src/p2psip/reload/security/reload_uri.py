@@ -25,17 +25,17 @@ def data_uri(resource: ResourceId, specifier: StoredDataSpecifier, overlay: str)
 
 
 def parse_data_uri(uri: str) -> tuple[ResourceId, StoredDataSpecifier, str]:
-    """Where values are, which, and the overlay's name; ValueError if it is not the URI of values at one resource."""
+    """Where values are, which, and the overlay's name; DecodeError if it is not the URI of values at one resource."""
     match = _DATA_URI.match(uri)
     if match is None:
-        raise ValueError(f"{uri[:80]!r} is not the RELOAD URI of values")
+        raise DecodeError(f"{uri[:80]!r} is not the RELOAD URI of values", 0)
     try:
         resource = Destination.decode(bytes.fromhex(match[1])).resource_id
         specifier = StoredDataSpecifier.decode(bytes.fromhex(match[3]))
     except (DecodeError, ValueError) as error:
-        raise ValueError(f"{uri[:80]!r}: {error}") from None
+        raise DecodeError(f"{uri[:80]!r}: {error}", 0) from None
     if resource is None:
-        raise ValueError(f"{uri[:80]!r} is not the URI of values at one resource")
+        raise DecodeError(f"{uri[:80]!r} is not the URI of values at one resource", 0)
     return resource, specifier, match[2]
 
 

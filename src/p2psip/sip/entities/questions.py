@@ -200,17 +200,23 @@ class SignClaims:
     user: str
     claims: Claims
     ppt: str = ""
+    peer: str = ""
+    """To which peer it goes, by its Node-ID in hex."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What was asked for: by which algorithm, where the certificate is, and over what."""
+    """What was asked for: by which algorithm, where the certificate is, and over what.
+
+    `certificate` is that (DER), where the other peer may not know it yet; else it is empty.
+    """
 
     asked: SignClaims
     alg: str
     info: str
     signing_input: bytes
     signature: bytes
+    certificate: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +224,7 @@ class VerifySignature:
     """Whose signature is this, by the certificate at `info` (RFC 8224 section 6.2)? Answered by Authentic or
     NotAuthentic.
 
-    `asked_by` is the peer that wants to have it looked at.
+    `asked_by` is the peer that wants to have it looked at. `certificate` came with it, and may be any; empty: none did.
     """
 
     info: str
@@ -226,6 +232,7 @@ class VerifySignature:
     signing_input: bytes
     signature: bytes
     asked_by: str
+    certificate: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,9 @@ class Authentication:
         self._wall = wall
 
     def question(
-        self, request: Request, came: Request, caller: Caller | None, uri: SipUri, now: float
+        self, request: Request, came: Request, caller: Caller | None, uri: SipUri, peer: str, now: float
     ) -> SignClaims | None:
-        """What is to be signed of a request in the overlay's terms that goes to another peer, for `uri`; None: nothing.
+        """What is to be signed of a request in the overlay's terms that goes to `peer`, for `uri`; None: nothing.
 
         `caller` is None if the request is of a phone or an agent here; `came` is the request as it was then.
         """
@@ -46,12 +46,12 @@ class Authentication:
         iat = int(self._wall.date(now))
         try:
             if caller is not None:
-                return self._diverted(request, came, caller, party_of(uri), iat)
+                return self._diverted(came, caller, party_of(uri), peer, iat)
             user = identity.named(request, self._realm)
             if not user:
                 return None
             dest = frozenset({party_of(request.to.uri), party_of(uri)})
-            return SignClaims(user, Claims(self._orig(user), dest, iat, media_keys(request)))
+            return SignClaims(user, Claims(self._orig(user), dest, iat, media_keys(request)), peer=peer)
         except BadMessage:
             # A To without a user, say: there is nothing that could be asserted of it.
             return None
@@ -62,7 +62,7 @@ class Authentication:
         is_compact = not question.ppt and claims == self._told(request, claims)
         head = (signed.alg, signed.info, question.ppt)
         token = None if is_compact else Passport(*head, claims, signed.signing_input, signed.signature)
-        value = IdentityField(signed.info, signed.alg, question.ppt, signed.signature, token)
+        value = IdentityField(signed.info, signed.alg, question.ppt, signed.signature, token, signed.certificate)
         fields = request.fields
         if not question.ppt:
             # Section 6.1 step 3: "MUST ensure that any preexisting Date header field in the request is accurate". A
@@ -70,13 +70,13 @@ class Authentication:
             fields = fields.with_only("Date", formatdate(claims.iat, usegmt=True))
         return request.replace(fields=fields.with_last("Identity", value))
 
-    def _diverted(self, request: Request, came: Request, caller: Caller, dest: Party, iat: int) -> SignClaims | None:
+    def _diverted(self, came: Request, caller: Caller, dest: Party, peer: str, iat: int) -> SignClaims | None:
         """Who forwards the call of somebody else says to whom, if nobody has said so yet."""
         if not caller.user or dest in caller.parties:
             return None
         orig = self._orig(caller.user)
         claims = Claims(orig, frozenset({dest}), iat, (), party_of(came.sip_uri))
-        return SignClaims(came.sip_uri.user_name, claims, DIV)
+        return SignClaims(came.sip_uri.user_name, claims, DIV, peer)
 
     def _told(self, request: Request, claims: Claims) -> Claims | None:
         """The claims that stand in the request itself: section 8, "the use of the full form of PASSporT [...] is

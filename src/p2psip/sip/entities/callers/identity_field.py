@@ -14,7 +14,13 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Message, Request
 from p2psip.sip.message.uri import SipUri, TelUri, Uri
 
-VALUE_MAX = passport.TOKEN_BYTES_MAX + 1024
+CERTIFICATE_MAX = 4096
+"""Of the certificate that may come along, in base64url."""
+
+VALUE_MAX = passport.TOKEN_BYTES_MAX + CERTIFICATE_MAX + 1024
+
+CERTIFICATE = "certificate"
+"""A parameter of ours (section 4: `ident-info-extension`): the certificate itself, for who does not know it yet."""
 
 DEFAULT_ALGORITHM = "ES256"
 
@@ -30,7 +36,8 @@ _UNRESERVED = "-._~"
 class IdentityField:
     """One Identity header field: its token, where the certificate is, and by what it is signed.
 
-    `passport` is None for one in compact form, whose claims stand in the request alone.
+    `passport` is None for one in compact form, whose claims stand in the request alone. `certificate` is what has come
+    along (DER), and says nothing by itself; empty where nothing has.
     """
 
     info: str
@@ -38,32 +45,39 @@ class IdentityField:
     ppt: str
     signature: bytes
     passport: Passport | None = None
+    certificate: bytes = b""
 
     @classmethod
     def parse(cls, value: str) -> IdentityField:
         """Raises BadMessage."""
         match = _VALUE.fullmatch(value) if len(value) <= VALUE_MAX else None
         info = _INFO.search(match[2]) if match is not None else None
-        if match is None or info is None:
+        if match is None or info is None or len(match[1]) > passport.TOKEN_BYTES_MAX:
             raise BadMessage(f"malformed Identity {value[:40]!r}")
         params = grammar.parse_params(match[2][: info.start()] + match[2][info.end() :], "Identity")
         # Section 4.1: "if the "alg" parameter is absent from the Identity header, the default value is "ES256"."
         alg = grammar.unquote(grammar.param(params, "alg") or DEFAULT_ALGORITHM)
         ppt = grammar.unquote(grammar.param(params, "ppt") or "")
+        shown = grammar.param(params, CERTIFICATE) or ""
+        if len(shown) > CERTIFICATE_MAX:
+            raise BadMessage(f"a certificate of {len(shown)} characters, {CERTIFICATE_MAX} at most")
+        certificate = passport.from_base64(shown) if shown else b""
         if match[1].startswith(".."):
-            return cls(info[1], alg, ppt, passport.from_base64(match[1][2:]))
+            return cls(info[1], alg, ppt, passport.from_base64(match[1][2:]), None, certificate)
         token = passport.read(match[1])
         if (token.alg, token.x5u, token.ppt) != (alg, info[1], ppt):
             # 4.1: "alg" "MUST mirror", "x5u" "MUST have a value equivalent to", "ppt" as well.
             raise BadMessage("Identity and its PASSporT do not agree on the certificate")
-        return cls(info[1], alg, ppt, token.signature, token)
+        return cls(info[1], alg, ppt, token.signature, token, certificate)
 
     def __str__(self) -> str:
         token = f"..{passport.to_base64(self.signature)}"
         if self.passport is not None:
             token = f"{self.passport.signing_input.decode()}.{passport.to_base64(self.signature)}"
         alg = "" if self.alg == DEFAULT_ALGORITHM else f";alg={self.alg}"
-        return f"{token};info=<{self.info}>{alg}{f';ppt={self.ppt}' if self.ppt else ''}"
+        ppt = f";ppt={self.ppt}" if self.ppt else ""
+        shown = f";{CERTIFICATE}={passport.to_base64(self.certificate)}" if self.certificate else ""
+        return f"{token};info=<{self.info}>{alg}{ppt}{shown}"
 
     def signing_input(self, claims: Claims) -> bytes:
         """What the signature is over: of one in compact form with what `claims` say."""

@@ -189,6 +189,7 @@ class Verification:
                     given.signing_input(check.claims),
                     given.signature,
                     pending.arrived.source.peer or "",
+                    given.certificate,
                 )
                 ask = self._asks.ask(question, pending, pending.deadline)
                 self._open[pending.arrived.transaction] = ask.token

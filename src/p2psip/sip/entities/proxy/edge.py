@@ -80,7 +80,8 @@ class Edge:
         if branch.place is None:
             caller = None if context.source.peer is None else context.caller
             uri = branch.target.uri
-            return self._authentication.question(context.request, context.original, caller, uri, now)
+            peer = self._transport.far_end(hop).peer or ""
+            return self._authentication.question(context.request, context.original, caller, uri, peer, now)
         return self._anchoring.question(context.request, *self._ends(context, branch, hop))
 
     def copy_for(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> Request:

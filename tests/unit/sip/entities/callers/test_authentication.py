@@ -22,7 +22,7 @@ PEER = Source(FlowHop(1), "TLS", Address("10.2.0.1", 5061), "beef")
 def asked(caller: Caller, uri: SipUri) -> object:
     service = Authentication(REALM)
     service.use_date(WallClock(1_790_000_000.0))
-    return service.question(CAME, CAME, caller, uri, 0.0)
+    return service.question(CAME, CAME, caller, uri, "p1", 0.0)
 
 
 def test_bob_signs_that_it_goes_to_carol() -> None:
