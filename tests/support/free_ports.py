@@ -21,7 +21,10 @@ _giving = threading.Lock()
 
 
 def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
-    """An even port, free for UDP and TCP, and so are the ones after it, `together` in all. None is given twice."""
+    """An even port, free for UDP and TCP, and so are the ones after it, `together` in all.
+
+    None is given twice, unless it was given back.
+    """
     with _giving:
         for port in random.sample(_RANGE, len(_RANGE)):
             wanted = range(port, port + together)
@@ -29,6 +32,13 @@ def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
                 _given.update(wanted)
                 return port
     raise AssertionError(f"no {together} free ports in a row on {host}")
+
+
+def give_back(port: int, *, together: int = 1) -> None:
+    """Whoever had them has ended: without that the tests of an hour use up all rows."""
+    with _giving:
+        _given.difference_update(range(port, port + together))
+        fcntl.lockf(_claims, fcntl.LOCK_UN, together, port)
 
 
 def is_bound(port: int) -> bool:

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Self
 from forked import FRESH as P2PSIP
 from forked import Forked
 from forked import run as run_forked
-from free_ports import free_port
+from free_ports import free_port, give_back
 
 from p2psip.daemon.control_client import ask_peer
 from p2psip.net.disk.overlay_directory import OverlayDirectory
@@ -43,6 +43,9 @@ POLL_S = 0.3
 SUCCESSORS = 5
 WATCHED = 3
 """Neighbours on each side, where the topology is one-hop."""
+
+PHONE_PORTS = 8
+"""So many follow each other at which phones are served."""
 
 LAST_WORDS = 80
 """So many lines of each log stand with a failure."""
@@ -157,7 +160,7 @@ class LivePeer:
         self.overlay_port = overlay_port
         self.sip_port = free_port()
         # And those after it, at which phones are served as well.
-        self.phone_port = free_port(together=8)
+        self.phone_port = free_port(together=PHONE_PORTS)
         self.node_id = ""
         self._overlay = overlay
         self._daemon: Daemon | None = None
@@ -489,6 +492,10 @@ class LiveOverlay:
             if status != -signal.SIGKILL:
                 wrong.append(f"{name} had ended by itself: {status}")
             wrong += [f"{name}: {line}" for line in daemon.complaints]
+        for peer in self.peers:
+            give_back(peer.overlay_port)
+            give_back(peer.sip_port)
+            give_back(peer.phone_port, together=PHONE_PORTS)
         return wrong
 
 

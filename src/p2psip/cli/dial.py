@@ -87,7 +87,7 @@ def _offline(peer: Path, number: str, line: str) -> Any:
 
 def _print(explained: Any) -> None:
     print(f"{explained['line'] or 'nobody'} dials {explained['number']}")
-    rows = [(word["resolver"], word["number"], word["says"] or "-") for word in explained["words"]]
+    rows = [(word["resolver"], word["number"], word["says"]) for word in explained["words"] if word["says"]]
     for row in aligned(rows):
         print(f"  {row}")
     print(f"so: {explained['end']}")

@@ -73,6 +73,7 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.by_domain import closed
 from p2psip.sip.entities.gateway.terms import TrunkChanged, TrunkTerms
 from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
@@ -590,7 +591,7 @@ class Peer:
         destination_list = read_gruu(uri, node_id_length=length) if uri.host == self.overlay else None
         node = last_node(destination_list) if destination_list else None
         if destination_list is None or node is None:
-            reason = f"{uri} is not in the overlay {self.overlay}, and calls to other domains are closed here"
+            reason = closed(uri, self.overlay)
             self.flows.refuse(token, reason)
         else:
             self.flows.want(destination_list, node, token, now)

@@ -29,8 +29,11 @@ class ByDomain:
         # dialog with somebody outside has a token that says so.
         if asked.after is not None or asked.user is None or request.to.tag or request.method == "REGISTER":
             return None
-        if not self._is_elsewhere(asked.uri, now) or not self._is_open_for(asked.uri):
+        if not self._is_elsewhere(asked.uri, now):
             return None
+        if not self._is_open_for(asked.uri):
+            is_name = as_numeric(asked.uri.param("maddr") or asked.uri.host) is None
+            return NotLocated(404, phrase_of(404), closed(asked.uri, self._config.realm)) if is_name else None
         return Given(outside_target(asked.uri, self._config.realm, f"the domain {asked.uri.host}"))
 
     def _is_elsewhere(self, uri: SipUri, now: float) -> bool:
@@ -98,6 +101,11 @@ class GuestsLearnNothing:
         if asked.after is None or not asked.is_of_guest or not is_user(asked.uri, self._config):
             return None
         return NotLocated(480, phrase_of(480)) if asked.after.status in (404, 480) else None
+
+
+def closed(uri: SipUri, realm: str) -> str:
+    """Why nothing goes to a host that has a name, where that door is closed."""
+    return f"{uri} is not in the overlay {realm}, and calls to other domains are closed here"
 
 
 def refusal_of(address: Address, config: ServerConfig) -> str:
