@@ -69,6 +69,8 @@ class SurveyHelper(NamedTuple):
 
     node: NodeId
     address: Address
+    is_certain: bool = True
+    """True if it is at that port for us over UDP, if UDP passes; else it has told so, and may be behind a NAT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,8 @@ class Survey:
         self._bindings: dict[bytes, _Binding] = {}
         self._asked: dict[int, ReachAns | None] = {}
         """Answers by the numbers of questions; None for one that was refused."""
+        self._last_heard = 0
+        """The number of the last question to which a member said anything, and be it no."""
         self._busy: set[int] = set()
         """Questions that are to be asked again later."""
         self._busy_left_s = BUSY_MAX_S
@@ -181,14 +185,17 @@ class Survey:
         if spare in self._locals:
             self._locals[spare] = local
 
-    def handle_answer(self, number: int, answer: ReachAns | None, now: float) -> None:
-        """A member has done what it was asked for, or does not do it."""
+    def handle_answer(self, number: int, answer: ReachAns | None, now: float, *, is_there: bool = True) -> None:
+        """A member has done what it was asked for, or does not do it; `is_there` is False where nothing was heard."""
         self._asked[number] = answer
+        if is_there:
+            self._last_heard = number
         self._advance(now)
 
     def handle_busy(self, number: int, now: float) -> None:
         """A member, or the one that it asked, does not do it now, as it has been asked too often."""
         self._busy.add(number)
+        self._last_heard = number
         self._advance(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -251,14 +258,28 @@ class Survey:
         port = _farthest(by_links)
         # Those that are on our side of a firewall answer whatever that does.
         outside = scope_of(self._helpers[0].address.host)
+        certain = {helper.address for helper in self._helpers if helper.is_certain}
         beyond = [each for each in (*seen, *links) if scope_of(each.server.host) is outside]
+        is_silent = all(each.mapped is None for each in beyond)
+        asked = [each for each in beyond if each.server in certain]
         self._know(
             helpers=len(self._helpers),
-            is_udp_blocked=all(each.mapped is None for each in beyond),
+            is_udp_blocked=is_silent and (yield from self._is_anybody_there(asked)),
             local=port and port.local,
             address=port and port.mapped,
             mapping=_dependence(answered),
         )
+
+    def _is_anybody_there(self, silent: Sequence[_Binding]) -> Generator[None, None, bool]:
+        """Whether one of those that say nothing over UDP says something over its link: else they may have died."""
+        for helper in self._helpers:
+            requests = [each.request for each in silent if each.server == helper.address]
+            if requests:
+                before = self._number
+                yield from self._ask(AskHelper(0, helper.node, ProbeWay.SAME_PORT, bytes(requests[0][_TOKEN])))
+                if self._last_heard > before:
+                    return True
+        return False
 
     def _find_filtering(self, helper: SurveyHelper) -> Steps:
         """4.4: who gets in that was not asked for? First test II, then test III."""

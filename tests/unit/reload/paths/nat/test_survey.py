@@ -60,10 +60,13 @@ class Bench:
     dialling: tuple[int, ...] = ()
     """Members that have dialled that port before."""
     is_lied_to: bool = False
+    is_certain: bool = True
     blocks: frozenset[Protocol] = frozenset()
     refusing: frozenset[ProbeWay] = frozenset()
     wants_lifetime: bool = False
     loss: float = 0.0
+    dead: frozenset[int] = frozenset()
+    """Members that have just lost their power, which the node does not know yet."""
     busy_until: float = 0.0
     """So long they have been asked too often."""
     asked: list[AskHelper] = field(default_factory=list)
@@ -91,6 +94,8 @@ class Bench:
             if self.is_firewall:
                 machine.routes.append(NetworkRoute(ip_network("192.0.2.0/24"), interface, FIREWALL))
             self.ports[number] = self._member_socket(machine, number, PORT)
+            if number in self.dead:
+                self.ports[number].close()
         dialled = self.machine.udp(self.local, lambda *_: None)
         for number in self.dialling:
             self.ports[number].send(Address(OUTSIDE, self.maps), b"a link")
@@ -99,7 +104,9 @@ class Bench:
         self.links = self.machine.udp(self.local, lambda sock, remote, data: self._came(None, sock.local, remote, data))
         self.spares: dict[int, UdpSocket] = {}
         self.closed: set[int] = set()
-        helpers = [SurveyHelper(member(each), Address(host(each), PORT)) for each in range(1, self.linked + 1)]
+        helpers = [
+            SurveyHelper(member(each), Address(host(each), PORT), self.is_certain) for each in range(1, self.linked + 1)
+        ]
         known = frozenset(each.address.host for each in helpers)
         rng = random.Random(7)
         mapped = Address(OUTSIDE, self.maps) if self.maps else None
@@ -177,12 +184,16 @@ class Bench:
             self.survey.handle_busy(asked.number, self.internet.now)
             self._settle()
             return
-        answer = None if asked.way in self.refusing else self._probe(asked)
-        self.survey.handle_answer(asked.number, answer, self.internet.now)
+        is_there = asked.node[0] not in self.dead
+        answer = None if asked.way in self.refusing or not is_there else self._probe(asked)
+        self.survey.handle_answer(asked.number, answer, self.internet.now, is_there=is_there)
         self._settle()
 
     def _probe(self, asked: AskHelper) -> ReachAns | None:
         number = asked.node[0]
+        if number not in self.heard.get(asked.token, {}):
+            # It says that no such Binding request has come.
+            return None
         target = asked.mapped or self.heard[asked.token][number]
         if asked.way is ProbeWay.SAME_PORT:
             self.ports[number].send(target, probe(asked.token))
@@ -308,6 +319,22 @@ def test_a_forwarded_port_is_dialable_behind_whatever_box(linked: int) -> None:
     assert not reach.is_open
     assert reach.address == Address(OUTSIDE, PORT)
     assert len(set(reach.reached_by)) == 2
+
+
+@pytest.mark.parametrize("linked", [1, 2])
+def test_members_that_have_died_say_nothing_of_udp(linked: int) -> None:
+    """Nor over their links."""
+    reach = Bench(NatBehaviour(), linked=linked, dead=frozenset({1, 2})).run()
+    assert not reach.is_udp_blocked
+    assert not reach.is_sure, "it is asked again soon"
+    one = Bench(NatBehaviour(), blocks=frozenset({Protocol.UDP}), linked=2, dead=frozenset({1})).run()
+    assert one.is_udp_blocked, "the other one says so"
+
+
+def test_who_is_perhaps_not_at_that_port_says_nothing_of_udp() -> None:
+    """It has dialled us over TCP, from behind a NAT, and UDP that nobody has asked for does not get in there."""
+    blocks = frozenset({Protocol.UDP})
+    assert not Bench(NatBehaviour(), blocks=blocks, is_certain=False).run().is_udp_blocked
 
 
 def test_udp_that_is_blocked() -> None:

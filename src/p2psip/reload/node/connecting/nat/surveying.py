@@ -90,9 +90,10 @@ QUESTION_BYTES_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class SurveyContext:
-    """A question of our own survey."""
+    """A question of our own survey, and whom it is to."""
 
     number: int
+    node: NodeId
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,9 @@ class Surveying:
                 if is_busy:
                     self._survey.handle_busy(context.number, now)
                 else:
-                    self._survey.handle_answer(context.number, found, now)
+                    # Whoever else is asked in its place says that it is not there.
+                    is_there = isinstance(outcome, Answer | Refused) and outcome.signer.node_id == context.node
+                    self._survey.handle_answer(context.number, found, now, is_there=is_there)
                 self._pass_on(now)
         elif found is not None:
             self._answer(context.request, ReachAns(0, context.tried[-1:]))
@@ -243,7 +246,9 @@ class Surveying:
         for connection in self._connections.all():
             address = self._port_of(connection)
             if connection.link.state is LinkState.UP and address is not None:
-                found.setdefault(address.host, SurveyHelper(connection.node, address))
+                is_over_udp = connection.kind is not OverlayLinkType.TLS_TCP_FH_NO_ICE
+                is_certain = is_over_udp or self._open_port_of(connection) is not None
+                found.setdefault(address.host, SurveyHelper(connection.node, address, is_certain))
         version = 6 if found and all(":" in host for host in found) else 4
         helpers = [each for host, each in found.items() if (":" in host) is (version == 6)]
         own = set(self._paths.whereabouts.hosts)
@@ -316,14 +321,14 @@ class Surveying:
         avoid = (*asked.avoid, *linked)[:AVOID_MAX]
         mapped = None if asked.mapped is None else IpAddressPort.of(asked.mapped.host, asked.mapped.port)
         body = PrivateReq(REACH, ReachReq(asked.way, asked.token, avoid, mapped).encode())
-        context = SurveyContext(asked.number)
+        context = SurveyContext(asked.number, asked.node)
         if (
             self._exchange.to_node(
                 asked.node, MessageCode.PRIVATE_REQ, body, context, now, transmissions_max=ASK_TRANSMISSIONS
             )
             is None
         ):
-            survey.handle_answer(asked.number, None, now)
+            survey.handle_answer(asked.number, None, now, is_there=False)
 
     # From the driver
 
