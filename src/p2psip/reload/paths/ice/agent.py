@@ -153,7 +153,9 @@ class Agent:
         self._relay_from = now + permitted.relay_wait_s
         early, self._early = self._early, []
         for each in early:
-            self._show(each, now)
+            # A relay may have died since, or an interface be gone, whose address this was.
+            if self._base(each.local) is not None:
+                self._show(each, now)
         if not len(self._pairs):
             self._lose("no address of the other end can be reached from one of ours", now)
             return

@@ -71,6 +71,19 @@ def test_checks_that_come_before_the_answer_to_the_attach_are_answered_and_kept(
     assert pair.ends(FIRST) == pair.ends(SECOND) == ["PathChosen"]
 
 
+def test_checks_that_have_come_to_an_address_that_is_gone_since_are_forgotten() -> None:
+    """The relay that lent it died before the Attach was answered: a peer ended of that."""
+    pair = IcePair(with_relay())
+    pair.begin(SECOND)
+    pair.run(RELAY_WAIT_S)
+    assert any(source == RELAYED and isinstance(read(data), CheckAnswer) for _, source, _, data in pair.sent)
+    pair.agents[FIRST].lose_local(RELAYED, "its relay has died", pair.now)
+    pair.begin(FIRST)
+    pair.run(1.0)
+    assert pair.ends(FIRST) == pair.ends(SECOND) == ["PathChosen"]
+    assert all(isinstance(said[0], PathChosen) and not said[0].is_relayed for said in pair.said)
+
+
 @pytest.mark.must("8445 7.2.5.2.3/1", "8445 14.3/1")
 def test_7_2_5_2_2_checks_are_repeated_as_stun_says() -> None:
     """At 0, 0.5, 1.5, 3.5, 7.5, and on a relayed path for as long as it takes; the path is given up before."""
