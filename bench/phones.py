@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from kamailio_process import IS_INSTALLED
 from live_overlay import LiveOverlay, LivePeer, phone_password
 from sipp import Account, Crowd, Sipp, answering, calling, registering, registering_crowd
 
@@ -62,7 +63,7 @@ def measure() -> Iterator[Result]:
             ours = {one.name: one for one in phones.readings("phones.peer")}
             yield from ours.values()
             yield from _load(phones, peer)
-        if not kamailio.is_installed():
+        if not IS_INSTALLED:
             print("bench: no comparison: Kamailio (Debian: kamailio) is not installed", file=sys.stderr)
             return
         with Kamailio(directory) as neighbour:
