@@ -67,6 +67,14 @@ def test_4_1_the_token_mirrors_the_parameters() -> None:
             IdentityField.parse(full.replace(was, is_))
 
 
+@pytest.mark.parametrize("iat", [-1, 2**40 + 1, 10**4000])
+def test_8225_5_1_1_a_time_that_no_clock_shows(iat: int) -> None:
+    """ "iat" is a NumericDate; one that is too large for any arithmetic is garbage like any other."""
+    full = signed(request(), "alice", dest=(BOB, Party("tn", "1")), iat=iat)
+    with pytest.raises(BadMessage):
+        IdentityField.parse(str(full))
+
+
 # Section 8: who is meant
 
 

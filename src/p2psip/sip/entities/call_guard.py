@@ -23,7 +23,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.kept_calls import KeptCall, KeptEnd
 from p2psip.sip.message.build import make_request
-from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.errors import BadMessage, readable
 from p2psip.sip.message.headers import NameAddr, Reason
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, parse_sip_uri
@@ -51,6 +51,12 @@ KEEP_AFTER_S = 10.0
 
 GUARDED_MAX = 4096
 """Calls; the eldest is forgotten first."""
+
+ROUTES_MAX = 2048
+"""Characters of the routes to both ends: a call with longer ones is not looked after."""
+
+CSEQ_MAX = 2**31 - 1
+"""8.1.1.5: "MUST be less than 2**31"."""
 
 _SERVER = Address("127.0.0.1", 0)
 
@@ -138,7 +144,8 @@ class CallGuard:
     def begin(self, up: CallUp, now: float) -> None:
         """A call has been answered, or says anew where its ends are."""
         request, response = up.request, up.response
-        key = _key_of(response)
+        # What a response says of the call is its sender's word.
+        key = request.call_id, frozenset({request.from_.tag, response.to.tag})
         caller_at, callee_at = _contact(request), _contact(response)
         call = self._calls.get(key)
         if call is not None:
@@ -150,8 +157,11 @@ class CallGuard:
             # It was forgotten, or has begun before this peer did.
             return
         # 12.1.1, 12.1.2: the route set of the callee is in the request's order, that of the caller in reverse order.
-        caller = _End(request.from_, caller_at, request.record_routes, up.here[0], request.cseq.number)
-        callee = _End(response.to, callee_at, response.record_routes[::-1], up.here[1])
+        routes = readable(lambda: (request.record_routes, response.record_routes[::-1]), None)
+        if routes is None or sum(len(str(route)) for each in routes for route in each) > ROUTES_MAX:
+            return
+        caller = _End(request.from_, caller_at, routes[0], up.here[0], request.cseq.number)
+        callee = _End(response.to, callee_at, routes[1], up.here[1])
         flows = frozenset(way.flow for way in up.ways if isinstance(way, FlowHop))
         self._enter(_Call(key, (caller, callee), flows), now + ASKED_S, now)
 
@@ -290,7 +300,8 @@ class CallGuard:
             self._forget(call, now)
             phone = call.other(lost)
             reason = ("Reason", Reason("SIP", cause, why))
-            self._request(_request("BYE", call, to=phone, cseq=lost.cseq + 1, extra=(reason,)), None, now)
+            cseq = min(lost.cseq + 1, CSEQ_MAX)
+            self._request(_request("BYE", call, to=phone, cseq=cseq, extra=(reason,)), None, now)
 
 
 def _request(
@@ -350,4 +361,6 @@ def _read(value: bytes) -> str:
 
 
 def _contact(message: Request | Response) -> SipUri | None:
-    return message.contacts[0].uri if message.contacts and isinstance(message.contacts[0].uri, SipUri) else None
+    """None as well where nobody can read it: there is nobody who could be asked."""
+    uri = next((contact.uri for contact in readable(lambda: message.contacts, ())), None)
+    return uri if isinstance(uri, SipUri) else None

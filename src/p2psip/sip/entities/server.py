@@ -408,6 +408,8 @@ class SipServer:
         self._layer.dropped += 1
         if isinstance(event, RequestArrived):
             self._answers.reply(event, error.status, now, f"{phrase_of(error.status)} ({error.what})")
+        elif isinstance(event, ResponseArrived):
+            self._proxy.on_malformed(event.context, event.response, f"malformed answer: {error.what}", now)
 
     # Requests
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from p2psip.base.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from p2psip.sip.message.message import Request
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class BadMessage(RemoteProtocolError):
@@ -22,3 +26,11 @@ class BadMessage(RemoteProtocolError):
         self.what = what
         self.status = status
         self.request = request
+
+
+def readable(read: Callable[[], T], otherwise: U) -> T | U:
+    """What a field says, for who can do without it; `otherwise` where it is malformed."""
+    try:
+        return read()
+    except BadMessage:
+        return otherwise

@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities import call_guard
-from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, LOST_S, SOON_S
+from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, CSEQ_MAX, LOST_S, SOON_S
 
 TIMER_F_S = 32.0
 
@@ -152,3 +152,21 @@ def test_the_eldest_call_is_forgotten_first(world, one, alice, bob, monkeypatch)
     world.run(ASKED_S)
     asked = [request.call_id for request in bob.received if request.method == "OPTIONS"]
     assert asked == [each.request.call_id for each in alice.calls[1:]]
+
+
+def test_a_call_with_long_routes_is_not_looked_after(world, one, other, alice, bob):
+    """4,096 calls are, and each may name as many routes as a message holds."""
+    route = f"<sip:{'x' * 500}@10.1.0.11;lr>"
+    alice.invite("bob", [("Record-Route", route)] * 5)
+    world.run(2.0)
+    assert bob.calls[-1].is_up
+    assert guarded(one, other) == [0, 0]
+
+
+def test_the_goodbye_has_a_number_that_sip_has(world, one, alice, bob, call):
+    """8.1.1.5: the sequence number "MUST be less than 2**31"."""
+    bob.send(bob.in_dialog(bob.calls[0], "INFO", 2**32 - 1))
+    bob.answers["OPTIONS"] = 481
+    world.run(ASKED_S + 1.0)
+    (bye,) = (request for request in alice.received if request.method == "BYE")
+    assert bye.cseq.number == CSEQ_MAX

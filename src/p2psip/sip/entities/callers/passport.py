@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
 
@@ -22,6 +23,9 @@ DIV = "div"
 memory."""
 
 TOKEN_BYTES_MAX = 4096
+IAT_MAX = 2**40
+"""Seconds since 1970: beyond that no date can be reckoned with."""
+
 DEST_MAX = 16
 """Parties in one claim."""
 
@@ -140,7 +144,7 @@ class _Key(msgspec.Struct):
 class _Payload(msgspec.Struct):
     orig: dict[str, str]
     dest: dict[str, list[str]]
-    iat: int
+    iat: Annotated[int, msgspec.Meta(ge=0, le=IAT_MAX)]
     mky: list[_Key] = []
     div: dict[str, str] | None = None
 

@@ -27,6 +27,7 @@ from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.bodies import is_readable
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.registrar.tokens import TokenPlace
+from p2psip.sip.message.errors import readable
 from p2psip.sip.message.grammar import quote
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.transports.hops import LocalHop, Source
@@ -134,7 +135,8 @@ class Anchoring:
 
     def _last_recorded(self, message: Message) -> str | None:
         """The last peer that wants to stay in the dialog: who has only sent a request on carries no media of it."""
-        peers = (self._config.peer_in(route.sip_uri) for route in message.record_routes)
+        routes = readable(lambda: [route.sip_uri for route in message.record_routes], [])
+        peers = (self._config.peer_in(uri) for uri in routes)
         return next((peer for peer in peers if peer is not None), None)
 
     def _with_what_lacks(self, carried: Carried, response: Response) -> Response:

@@ -14,6 +14,7 @@ from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.waiting import Preparing, Resolving, Sent, Waiting
 from p2psip.sip.entities.questions import Hops, NotLocated, ResolveUri, Target
 from p2psip.sip.entities.registrar.ways import Ways
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.transactions.events import Failure
 from p2psip.sip.transactions.layer import TransactionLayer
 
@@ -98,14 +99,17 @@ class Branches:
                 continue
             branch.hop, branch.side = hop, self._layer.transport.far_end(bound)
             branch.place = self._edge.who_is_at(bound, branch.target)
-            if not self._asks.is_full and (question := self._edge.question(context, branch, bound, now)) is not None:
-                branch.hops.appendleft(hop)
-                self._ask(question, Preparing(context, branch), now + self._limits.engine_s)
-                return None
             try:
+                question = None if self._asks.is_full else self._edge.question(context, branch, bound, now)
+                if question is not None:
+                    branch.hops.appendleft(hop)
+                    self._ask(question, Preparing(context, branch), now + self._limits.engine_s)
+                    return None
                 copy = self._edge.copy_for(context, branch, bound, now)
             except NotCarried as error:
                 return context.failed(branch, error.code, str(error))
+            except BadMessage as error:
+                return context.failed(branch, error.status, error.what)
             sent = Sent(context, branch)
             branch.transaction = self._layer.request(copy, bound, sent, now, branch_suffix=context.suffix)
             self._start_patience(context, branch, now)

@@ -17,6 +17,7 @@ from p2psip.sip.entities.questions import NotLocated, Signed, Target, Tried
 from p2psip.sip.entities.registrar.tokens import TokenPlace
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.build import phrase_of
+from p2psip.sip.message.errors import readable
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.urgency import is_marked
@@ -297,7 +298,8 @@ class Context:
 
     def after(self, best: Result) -> After:
         """What has become of it, in the words of the best result."""
-        contacts = best.response.contacts if best.response is not None and best.status < 400 else ()
+        response = best.response
+        contacts = () if response is None or best.status >= 400 else readable(lambda: response.contacts, ())
         uris = tuple(contact.uri for contact in contacts if isinstance(contact.uri, SipUri))
         return After(best.status, best.words, self.rang_at is not None, uris, self.tried)
 

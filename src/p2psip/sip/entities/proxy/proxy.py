@@ -203,6 +203,13 @@ class Proxy:
             # A way to a phone that was silent for too long may still bring the one answer that counts.
             self._on_final(context, branch, upstream, now)
 
+    def on_malformed(self, sent: object, response: Response, what: str, now: float) -> None:
+        """A response of which a field cannot be read: if it was the last word, there will be none that can."""
+        if isinstance(sent, Sent) and not response.is_provisional and sent.branch.result is None:
+            context, branch = sent
+            context.note(branch, what, now)
+            self._settle(context, context.failed(branch, 502, what), now)
+
     def on_failure(self, sent: object, failure: Failure, what: str, now: float) -> None:
         """A branch gets no response (section 16.9); try the target's next hop, if it has one (RFC 3263 4.3)."""
         if not isinstance(sent, Sent):
