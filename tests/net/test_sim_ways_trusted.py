@@ -83,9 +83,12 @@ def test_a_redirection_leads_to_peers_of_the_overlay_alone() -> None:
     assert each.call()[0] == "talks"
 
 
-def test_a_redirection_that_names_the_wrong_peer_ends_in_its_answer() -> None:
+@pytest.mark.parametrize("user", ["bob", "alice"])
+def test_a_redirection_that_names_the_wrong_peer_ends_in_its_answer(user: str) -> None:
+    """Of what it names the peer counts, and not the user, nor at which of that peer's phones."""
     each = cast(CallsBy.REDIRECT)
-    wrong = each.other.peer.server._config.peer_side.replace(user="bob")
+    wrong = each.other.peer.server._config.peer_side
+    wrong = wrong.replace(user=user, params=(*wrong.params, ("at", "0")))
     answering(each.responsible, lambda _: NotLocated(302, "Moved Temporarily", None, (wrong,)))
     assert each.call()[0] == "480 Temporarily Unavailable; bob has no line on this peer"
 

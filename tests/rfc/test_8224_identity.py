@@ -10,7 +10,7 @@ from sip_world import OVERLAY, THE_DATE, Server, World, fake_signed, fake_verdic
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask
 from p2psip.base.wallclock import WallClock
-from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, media_keys, party_of
+from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, integrity, media_keys, party_of, type_of
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party, Passport
 from p2psip.sip.entities.callers.verification import IDENTITIES_MAX, SEEN_MAX, Identified, Verification
 from p2psip.sip.entities.config import ServerConfig
@@ -142,9 +142,10 @@ def signed(
     about: Request, by: str, *, dest: tuple[Party, ...] = (BOB,), iat: int = DATE, orig: Party = ALICE,
     div: Party | None = None, is_full: bool = True, alg: str = "ES256",
 ) -> IdentityField:  # fmt: skip
-    claims = Claims(orig, frozenset(dest), iat, media_keys(about), div)
-    done = fake_signed(SignClaims(by, claims, DIV if div else ""), by)
-    ppt = f";ppt={DIV}" if div else ""
+    type_ = DIV if div else type_of(about)
+    claims = Claims(orig, frozenset(dest), iat, media_keys(about), div, "" if div else integrity(about))
+    done = fake_signed(SignClaims(by, claims, type_), by)
+    ppt = f";ppt={type_}" if type_ else ""
     token = done.signing_input.decode()
     compact = IdentityField.parse(f"..{SIGNATURE};info=<{done.info}>{ppt}")
     if not is_full:
@@ -152,7 +153,7 @@ def signed(
     return replace(
         compact,
         signature=done.signature,
-        passport=Passport("ES256", done.info, DIV if div else "", claims, token.encode(), done.signature),
+        passport=Passport("ES256", done.info, type_, claims, token.encode(), done.signature),
     )
 
 
@@ -169,7 +170,7 @@ class Verifier:
     def __init__(self, **changes: object) -> None:
         peer = SipUri(OVERLAY, "peer-two", None, (("gr", "2"),))
         self.config = ServerConfig(OVERLAY, frozenset({OVERLAY}), (), peer, **changes)  # type: ignore[arg-type]
-        self.core = Verification(self.config)
+        self.core = Verification(self.config, lambda uri: uri.user in ("bob", "anonymous"))
         self.core.use_date(WallClock(THE_DATE))
         self.asked: list[VerifySignature] = []
 
@@ -273,6 +274,49 @@ def test_4_1_media_keys_are_signed() -> None:
         assert Verifier().status(sent.replace(body=b"")) == ("", 438)
 
 
+def message(*more: tuple[str, str], body: bytes = b"hello") -> Request:
+    about = request(DATED, *more, body=body)
+    return Request("MESSAGE", about.uri_text, about.fields.with_only("CSeq", "1 MESSAGE"), body)
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_9475_a_token_of_a_message_is_for_what_it_says(is_full: bool) -> None:
+    about = message()
+    sent = with_identities(about, signed(about, "alice", is_full=is_full))
+    assert Verifier().status(sent) == ("alice", 0)
+    assert Verifier().status(sent.replace(body=b"send money")) == ("", 438)
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+def test_9475_what_proves_a_call_proves_no_message(is_full: bool) -> None:
+    call, about = request(DATED), message()
+    given = signed(call, "alice", is_full=is_full)
+    assert Verifier().status(with_identities(call, given)) == ("alice", 0)
+    assert Verifier().status(with_identities(about, given)) == ("", 428), "of a type that says nothing of a message"
+    assert Verifier().status(with_identities(call, signed(about, "alice", is_full=is_full))) == ("", 428)
+
+
+def test_9475_nobody_passes_on_a_message_in_the_senders_name() -> None:
+    mallory = Party("uri", f"sip:mallory@{OVERLAY}")
+    about = message()
+    about = about.replace(fields=about.fields.with_only("To", f"<sip:mallory@{OVERLAY}>"))
+    given = signed(about, "alice", dest=(mallory,)), signed(about, "mallory", div=mallory)
+    assert Verifier().status(with_identities(about, *given)) == ("", 438)
+    call = request(DATED, to="mallory")
+    given = signed(call, "alice", dest=(mallory,)), signed(call, "mallory", div=mallory)
+    assert Verifier().status(with_identities(call, *given)) == ("alice", 0)
+
+
+def test_what_leads_to_a_phone_names_it_as_its_peer_does() -> None:
+    """Whom a call was for that comes by the URI of somebody's phone: who had one of mallory's calls has no more."""
+    mallory = Party("uri", f"sip:mallory@{OVERLAY}")
+    about = request(DATED, to="mallory", uri="mallory")
+    about = about.replace(uri=f"{about.uri_text};gr=2;at=token-of-bob")
+    assert Verifier().status(with_identities(about, signed(about, "alice", dest=(mallory,)))) == ("", 438)
+    about = request(DATED).replace(uri=f"sip:bob@{OVERLAY};gr=2;at=token-of-bob")
+    assert Verifier().status(with_identities(about, signed(about, "alice"))) == ("alice", 0)
+
+
 def test_compact_without_a_date() -> None:
     about = request()
     assert Verifier().status(with_identities(about, signed(about, "alice", is_full=False))) == ("", 438)
@@ -296,6 +340,9 @@ def test_12_1_so_many_tokens_are_remembered() -> None:
         about = request(DATED, call=str(number))
         verifier.status(with_identities(about, signed(about, "alice", iat=DATE - number % 60)), now=float(number))
     assert len(verifier.core._seen) <= min(SEEN_MAX, 121)
+    about = request(DATED, call="x" * 60_000)
+    verifier.status(with_identities(about, signed(about, "alice")), now=199.0)
+    assert max(len(request) for _, _, request in verifier.core._seen.values()) == 32, "whatever length a Call-ID has"
 
 
 def test_what_comes_for_somebody_else_than_to() -> None:

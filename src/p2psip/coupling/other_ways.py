@@ -56,7 +56,7 @@ class OtherWays:
         if not self._sends_on(asked) or self._publisher.get(user.lower()) is not None:
             return None
         if calls_by is CallsBy.REDIRECT and after.contacts:
-            targets = [target for uri in after.contacts if (target := self._named(uri)) is not None]
+            targets = [target for uri in after.contacts if (target := self._named(uri, user)) is not None]
             return Located(tuple(targets)) if targets else asked.locate(is_again=True)
         return asked.locate(is_again=True) if after.status in UNREACHED else None
 
@@ -64,8 +64,8 @@ class OtherWays:
         """True for what this peer has sent to somebody who was to send it on."""
         return asked.from_peer is None or asked.uri.param(WAY_PARAM) == BY_RESPONSIBLE
 
-    def _named(self, uri: SipUri) -> Target | None:
-        """Whom a redirecting peer has named: a peer of this overlay."""
-        there = uri.replace(host=self._node.configuration.instance_name, port=None)
-        entries = read_gruu(there, node_id_length=len(self._node.node_id))
-        return None if entries is None else Target(there, None, f"peer {entries[-1]}")
+    def _named(self, uri: SipUri, user: str) -> Target | None:
+        """Whom a redirecting peer has named: a peer of this overlay, and nothing else of what that URI says."""
+        overlay = self._node.configuration.instance_name
+        entries = read_gruu(uri.replace(host=overlay, port=None), node_id_length=len(self._node.node_id))
+        return None if entries is None else Target(make_gruu(user, overlay, entries), None, f"peer {entries[-1]}")

@@ -15,7 +15,16 @@ from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.numbers.by_dial_plan import ByDialPlan
 from p2psip.sip.entities.numbers.by_emergency import ByEmergency
 from p2psip.sip.entities.numbers.by_group import ByGroup, GroupTime
-from p2psip.sip.entities.proxy.resolvers import ByRoute, ByToken, Outside, OwnAgents, OwnState, Resolver, Users
+from p2psip.sip.entities.proxy.resolvers import (
+    ByRoute,
+    ByToken,
+    InDialog,
+    Outside,
+    OwnAgents,
+    OwnState,
+    Resolver,
+    Users,
+)
 from p2psip.sip.entities.registrar.tokens import Tokens
 from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.entities.switching.by_place import ByPlace
@@ -32,13 +41,16 @@ def resolvers_of(
     ringing: Callable[[str], int | None],
     more: Sequence[Resolver],
 ) -> tuple[Resolver, ...]:
-    """All of them; `more` are of whoever makes the server. Behind the first two come no requests within a dialog.
+    """All of them; `more` are of whoever makes the server. Behind the first three come no requests within a dialog for
+    users.
 
     `ringing` says which call rings now for a user or a group.
     """
+    handling = ByHandling(config, handlings)
     return (
         ByRoute(config, ways),
-        ByToken(ways),
+        ByToken(ways, handling.refusal),
+        InDialog(config),
         ByPlace(config, tokens),
         *more,
         ForLinesAlone(ByEmergency(config)),
@@ -48,7 +60,7 @@ def resolvers_of(
         ForLinesAlone(ByPickUp(config, handlings, ringing)),
         GroupTime(config),
         ByGroup(config, handlings),
-        ByHandling(config, handlings),
+        handling,
         ForLinesAlone(OwnAgents(config, agents)),
         OwnState(config),
         GuestsLearnNothing(config),

@@ -106,6 +106,7 @@ class SipServer:
         self._bindings = Bindings(config.limits.bindings_per_user)
         self._gate = Gate(config, rng)
         self._guests = Guests(config)
+        handlings = handlings or Handlings()
         self._calls = Calls(config.limits.transactions)
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
@@ -123,7 +124,7 @@ class SipServer:
             self.trunks,
             self._ways,
             self._tokens,
-            handlings or Handlings(),
+            handlings,
             lambda user: ringing_for(user, self._proxy.contexts),
             resolvers,
         )
@@ -133,8 +134,8 @@ class SipServer:
             self.relay.start()
         self._anchoring = Anchoring(config, transport, self.relay, self._agents)
         self._authentication = Authentication(config.realm)
-        self._verification = Verification(config)
-        edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication)
+        self._verification = Verification(config, self._ways.is_at_phone)
+        edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication, handlings)
         self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, self._ways, self._resolvers, edge)
         permits = Permits(partial(refusal_of, config=config), config.addresses.best("::") is not None)
         self._locations = Locations(permits, rng)
@@ -426,7 +427,7 @@ class SipServer:
             self._answers.reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
         elif request.method == "REGISTER" and source.peer is not None:
             self._answers.reply(arrived, 403, now, "Phones register with their own peer")
-        elif source.peer is not None and not request.to.tag and not self._is_for_us(request):
+        elif source.peer is not None and request.begins and not self._is_for_us(request):
             found = self._verification.examine(arrived, now)
             if isinstance(found, Ask) and request.method == "INVITE":
                 # A certificate may have to be fetched: the caller may give up meanwhile (9.1).

@@ -188,6 +188,10 @@ class Message:
         return tuple([NameAddr.parse(value, what) for value in self.fields.values(key) if value != "*"])
 
 
+STANDALONE = frozenset({"MESSAGE", "PUBLISH"})
+"""Requests that are taken for what they say."""
+
+
 class Request(Message):
     """A request; `uri_text` is the Request-URI as it came (section 7.1)."""
 
@@ -208,6 +212,15 @@ class Request(Message):
         if not isinstance(uri, SipUri):
             raise BadMessage(f"Request-URI {self.uri_text[:80]!r} is not a SIP URI", status=416, request=self)
         return uri
+
+    @property
+    def begins(self) -> bool:
+        """True for what is no part of a dialog that has been set up, whatever tag it has.
+
+        RFC 3428, abstract: "under normal usage each Instant Message stands alone, much like pager messages"; phones
+        show one whose dialog they do not know. A PUBLISH is about no dialog either (RFC 3903).
+        """
+        return not self.to.tag or self.method in STANDALONE
 
     def start_line(self) -> str:
         """The Request-Line."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
@@ -11,7 +13,7 @@ from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.callers.passport import Claims, Party, Passport
 from p2psip.sip.message import grammar
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.message import Message, Request
+from p2psip.sip.message.message import STANDALONE, Message, Request
 from p2psip.sip.message.uri import SipUri, TelUri, Uri
 
 CERTIFICATE_MAX = 4096
@@ -112,6 +114,20 @@ def media_keys(message: Message) -> tuple[tuple[str, str], ...]:
         return ()
     found = {(alg.decode(), dig.decode().replace(":", "")) for alg, dig in _FINGERPRINT.findall(message.body)}
     return tuple(sorted(found, key=lambda pair: pair[0] + pair[1]))
+
+
+def type_of(request: Request) -> str:
+    """Of which type the token is by which a request says whose it is: of a call none, and "msg" of a message, so that
+    what proves one proves no other.
+    """
+    return passport.MSG if request.method in STANDALONE else ""
+
+
+def integrity(request: Request) -> str:
+    """What the token of a request says of its body (RFC 9475, "msgi"; as RFC 8224 has "mky" for a call)."""
+    if not type_of(request):
+        return ""
+    return f"sha256-{base64.b64encode(hashlib.sha256(request.body).digest()).decode()}"
 
 
 def date_of(request: Request) -> int | None:

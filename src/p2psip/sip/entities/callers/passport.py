@@ -18,6 +18,9 @@ import msgspec
 
 from p2psip.sip.message.errors import BadMessage
 
+MSG = "msg"
+"""RFC 9475, from memory: the type of a token that is about what a request says as well, by the claim "msgi"."""
+
 DIV = "div"
 """RFC 8946: the type of a token by which who forwards a call says so. Its text is not at hand; section 3 is quoted from
 memory."""
@@ -50,6 +53,8 @@ class Claims:
     mky: tuple[tuple[str, str], ...] = ()
     div: Party | None = None
     """Whom it was for, in the token of who has forwarded it."""
+    msgi: str = ""
+    """What its body is, by a digest, in the token of a message."""
 
     def encode(self) -> bytes:
         """The claims as they are signed."""
@@ -60,6 +65,8 @@ class Claims:
         }
         if self.mky:
             claims["mky"] = [{"alg": alg, "dig": dig} for alg, dig in self.mky]
+        if self.msgi:
+            claims["msgi"] = self.msgi
         if self.div is not None:
             claims[DIV] = {self.div.kind: self.div.name}
         return _serialised(claims)
@@ -110,6 +117,7 @@ def read(token: str) -> Passport:
         claimed.iat,
         tuple((key.alg, key.dig) for key in claimed.mky),
         None if claimed.div is None else _one(claimed.div, DIV),
+        claimed.msgi,
     )
     return Passport(named.alg, named.x5u, named.ppt, claims, token.rpartition(".")[0].encode(), signature)
 
@@ -147,6 +155,7 @@ class _Payload(msgspec.Struct):
     iat: Annotated[int, msgspec.Meta(ge=0, le=IAT_MAX)]
     mky: list[_Key] = []
     div: dict[str, str] | None = None
+    msgi: str = ""
 
 
 def _one(claim: Mapping[str, str], what: str) -> Party:

@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from p2psip.base.effects import Ask, Asks
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
-from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, media_keys, party_of
+from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, integrity, media_keys, party_of, type_of
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.own import PHONE_PARAM
 from p2psip.sip.entities.questions import TOKEN_STEP, Authentic, NotAuthentic, VerifySignature
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_urgent
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, Uri
 from p2psip.sip.transactions.events import RequestArrived
 
 ALGORITHMS = frozenset({"ES256", "RS256"})
@@ -83,14 +84,16 @@ class Identified:
 class Verification:
     """Looks at who sends what comes from other peers."""
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, is_at_phone: Callable[[SipUri], bool]) -> None:
+        """`is_at_phone` says of a GRUU whether it is that of a phone here, as this peer has made it."""
         self._config = config
+        self._is_at_phone = is_at_phone
         self._wall = WallClock(0.0, is_trusted=False)
         limits = config.limits
         self._asks: Asks[_Pending] = Asks(limits.questions, first=3, step=TOKEN_STEP, reserved=limits.urgent_questions)
         self._open: dict[int, int] = {}
         """By the transaction of a request, the question about it."""
-        self._seen: OrderedDict[bytes, tuple[float, str | None, tuple[str, ...]]] = OrderedDict()
+        self._seen: OrderedDict[bytes, tuple[float, str | None, bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -115,7 +118,9 @@ class Verification:
         given = [one for line in lines if (one := _parsed(line, pending)) is not None]
         # Step 1: "If a "ppt" parameter value is present and the verifier does not support it, it MUST ignore the
         # Identity header field."
-        pending.left.extend([*(one for one in given if not one.ppt), *(one for one in given if one.ppt == DIV)])
+        # A message is forwarded by nobody: who has been sent one passes on none in the sender's name.
+        diverted = [one for one in given if one.ppt == DIV and request.method == "INVITE"]
+        pending.left.extend([*(one for one in given if one.ppt == type_of(request)), *diverted])
         if not pending.left and not pending.failures:
             pending.failures.append(Caller(why="its Identity is of no type that is known here", status=428))
         return self._go_on(pending, now)
@@ -174,7 +179,7 @@ class Verification:
         urgent = is_urgent(request, self._config.numbering.emergency.numbers)
         while pending.left:
             given = pending.left.popleft()
-            if pending.caller.user and not given.ppt:
+            if pending.caller.user and given.ppt != DIV:
                 continue
             check = self._claims_hold(given, pending, now)
             if isinstance(check, Caller):
@@ -203,11 +208,16 @@ class Verification:
             # should the request be considered to have an invalid identity." The caller's own is looked at first.
             return Identified(pending.arrived, pending.failures[0])
         uri = pending.arrived.request.uri
-        meant = party_of(uri) if isinstance(uri, SipUri) and uri.user else None
-        if meant not in caller.parties:
+        if self._meant(uri) not in caller.parties:
             why = f"what proves {caller.user} is for {_names(caller.parties)}, and it came for {uri}"
             return Identified(pending.arrived, Caller(why=why, status=438))
         return Identified(pending.arrived, caller)
+
+    def _meant(self, uri: Uri) -> Party | None:
+        """Whom a request is for by now: the user, or the phone, if its GRUU is as it was made."""
+        if not isinstance(uri, SipUri) or not uri.user:
+            return None
+        return party_of(uri) if uri.param(PHONE_PARAM) is None or self._is_at_phone(uri) else None
 
     def _claims_hold(self, given: IdentityField, pending: _Pending, now: float) -> _Check | Caller:
         """Whose signature it must be, if all that it says is so."""
@@ -221,7 +231,7 @@ class Verification:
             made_s = self._wall.date(now) - told.iat
             why = f"its Identity was made {abs(made_s):.0f} s {'ago' if made_s > 0 else 'ahead'} by the clock here"
             return Caller(why=why, status=403)
-        if given.ppt:
+        if given.ppt == DIV:
             return self._diversion(given, told, pending)
         return _Check(told.orig, given, told)
 
@@ -240,17 +250,19 @@ class Verification:
             date = date_of(request)
             if date is None:
                 return Caller(why="an Identity in compact form, and no Date", status=438)
-            return Claims(orig, frozenset({to}), date, keys)
+            return Claims(orig, frozenset({to}), date, keys, msgi=integrity(request))
         claims = given.passport.claims
         if claims.orig != orig:
             return Caller(why=f"its Identity is of {claims.orig.name[:80]}, and it names {user}", status=438)
-        if given.ppt:
+        if given.ppt == DIV:
             return claims
         if to not in claims.dest:
             why = f"its Identity is for {_names(claims.dest)}, and it is to {to.name}"
             return Caller(why=why, status=438)
         if tuple(sorted(claims.mky)) != tuple(sorted(keys)):
             return Caller(why="its Identity is for other media keys", status=438)
+        if claims.msgi != integrity(request):
+            return Caller(why="its Identity is for a message that says something else", status=438)
         return claims
 
     def _diversion(self, given: IdentityField, claims: Claims, pending: _Pending) -> _Check | Caller:
@@ -267,17 +279,18 @@ class Verification:
 
         The same request may come again by another peer, where it was forwarded at two.
         """
-        _, peer, request = self._seen.get(check.key, (0.0, arrived.source.peer, ()))
+        _, peer, request = self._seen.get(check.key, (0.0, arrived.source.peer, b""))
         return peer != arrived.source.peer and request != _request_of(arrived.request)
 
     def _take(self, pending: _Pending, check: _Check, signer: str, now: float) -> None:
         """The signature of a token is that of `signer`."""
         is_of = party_of(identity.line_uri(signer, self._config.realm)) == check.signer
         # 8.5 has names in lower case; where the overlay has two that differ in that alone, they are two people.
-        if not is_of or not (check.given.ppt or signer == pending.user):
+        is_diversion = check.given.ppt == DIV
+        if not is_of or not (is_diversion or signer == pending.user):
             why = f"its Identity is signed by {signer}, and is to be by {check.signer.name[:80]}"
             pending.failures.append(Caller(why=why, status=438))
-        elif check.given.ppt:
+        elif is_diversion:
             pending.caller = replace(pending.caller, parties=pending.caller.parties | check.claims.dest)
         elif self._has_come_before(check, pending.arrived):
             pending.failures.append(Caller(why="its Identity has come before, with another request", status=438))
@@ -299,9 +312,10 @@ def _parsed(line: str, pending: _Pending) -> IdentityField | None:
         return None
 
 
-def _request_of(request: Request) -> tuple[str, ...]:
-    """What is the same in all copies of a request (RFC 3261 section 8.2.2.2)."""
-    return request.call_id, request.from_.tag, str(request.cseq)
+def _request_of(request: Request) -> bytes:
+    """What is the same in all copies of a request (RFC 3261 section 8.2.2.2), which may be long, by its digest."""
+    same = "\0".join((request.call_id, request.from_.tag, str(request.cseq)))
+    return hashlib.sha256(same.encode("utf-8", "surrogateescape")).digest()
 
 
 def _names(parties: Iterable[Party]) -> str:

@@ -39,7 +39,8 @@ class Guests:
         uri, sender = request.uri, request.from_.uri
         if not isinstance(uri, SipUri) or not uri.user or not is_user(uri, self._config):
             return False
-        if isinstance(sender, SipUri) and is_own_domain(sender, self._config):
+        if isinstance(sender, SipUri) and (is_own_domain(sender, self._config) or sender.host in self._config.domains):
+            # Whatever port or maddr it names: who reads it takes it for a name of the overlay.
             return False
         # A Route with a token of ours would lead past who may be called; one of somebody else's, out again.
         routes = [route.sip_uri for route in request.routes]

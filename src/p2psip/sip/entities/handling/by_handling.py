@@ -6,6 +6,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted
 from p2psip.sip.entities.handling.call_handling import (
     ANONYMOUS,
+    CallHandling,
     CallMoment,
     Decision,
     Divert,
@@ -21,6 +22,7 @@ from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore
 from p2psip.sip.entities.questions import NotLocated
 from p2psip.sip.message.build import phrase_of
+from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, escape_user
 
@@ -45,17 +47,39 @@ class ByHandling:
         handling = self._handlings.of(user)
         if handling is None:
             return None
-        caller = asserted(request, self._config.realm)
-        if answers_by_itself(request) and not handling.may_speak(caller):
-            return NotLocated(403, phrase_of(403), f"{user} lets nobody speak unasked, or not {caller or ANONYMOUS}")
+        if (refusal := self._unasked(request, handling, user)) is not None:
+            return refusal
         if handling.is_usual:
             return None
         status = None if asked.after is None else asked.after.status
-        moment = CallMoment(caller, self._handlings.minute(now), status, is_marked(request))
+        moment = self._moment(request, status, now)
         if request.method == "INVITE":
             return self._resolution(decide(handling, user, moment))
         # Messages do not ring: they are not forwarded, and come also when it is quiet.
         return self._resolution(denied(handling, user, moment)) if status is None else None
+
+    def refusal(self, request: Request, user: str, now: float) -> NotLocated | None:
+        """What whoever begins something with a phone of this line is told that its owner does not want to hear of.
+
+        That holds by whatever name the phone is called: who has talked with it once knows its own URI.
+        """
+        handling = self._handlings.of(user)
+        if request.method not in _SCREENED or not request.begins or handling is None:
+            return None
+        refused = denied(handling, user, self._moment(request, None, now))
+        if refused is not None:
+            return NotLocated(refused.status, phrase_of(refused.status), refused.why)
+        return self._unasked(request, handling, user)
+
+    def _moment(self, request: Request, status: int | None, now: float) -> CallMoment:
+        caller = asserted(request, self._config.realm)
+        return CallMoment(caller, self._handlings.minute(now), status, is_marked(request))
+
+    def _unasked(self, request: Request, handling: CallHandling, user: str) -> NotLocated | None:
+        caller = asserted(request, self._config.realm)
+        if not answers_by_itself(request) or handling.may_speak(caller):
+            return None
+        return NotLocated(403, phrase_of(403), f"{user} lets nobody speak unasked, or not {caller or ANONYMOUS}")
 
     def _resolution(self, decision: Decision | None) -> Resolution | None:
         match decision:

@@ -26,6 +26,16 @@ def intercom_fields(realm: str) -> tuple[tuple[str, str], ...]:
     )
 
 
+def ringing_instead(request: Request) -> Request:
+    """The call without what has phones answer by themselves."""
+    fields = request.fields
+    for key, asks in _ASKS.items():
+        lines = fields.lines(key)
+        if any(asks.search(line) for line in lines):
+            fields = fields.with_values(key.title(), [line for line in lines if not asks.search(line)])
+    return request.replace(fields=fields)
+
+
 def answers_by_itself(request: Request) -> bool:
     """True for a call that some phone would answer by itself."""
     if request.method != "INVITE":

@@ -287,7 +287,7 @@ class Context:
             None if self.rang_at is None else self.rang_at - self.began_at,
             now - self.began_at,
             tuple(self.causes) if status >= 300 else (),
-            "" if self.source.peer is None or self.request.to.tag else self.caller.words,
+            self.caller.words if self.source.peer is not None and self.request.begins else "",
         )
 
     @property

@@ -12,13 +12,15 @@ from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gate.challenges import without_challenge, without_own_credentials
+from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.handling.intercom import answers_by_itself, ringing_instead
 from p2psip.sip.entities.naming import Naming, answering
 from p2psip.sip.entities.own import WAY_PARAM, is_own_domain
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring, End
 from p2psip.sip.entities.proxy.context import Branch, Context
 from p2psip.sip.entities.questions import SignClaims, Signed, Target
-from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
+from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens, is_phone
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import BoundHop, Source
@@ -36,6 +38,7 @@ class Edge:
         naming: Naming,
         anchoring: Anchoring,
         authentication: Authentication,
+        handlings: Handlings,
     ) -> None:
         self._config = config
         self._transport = transport
@@ -43,6 +46,7 @@ class Edge:
         self._naming = naming
         self._anchoring = anchoring
         self._authentication = authentication
+        self._handlings = handlings
 
     def sender(self, request: Request, source: Source, user: str | None) -> TokenPlace | None:
         """Who has sent a request; None if a peer. `user` is the line that he has proved to be."""
@@ -97,7 +101,10 @@ class Edge:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
-        fields, place = request.fields, branch.place
+        place = branch.place
+        if is_phone(place) and not self._may_speak(request, place):
+            request = ringing_instead(request)
+        fields = request.fields
         if place is not None:
             fields = identity.without_proof(fields, is_agent=place.is_agent)
         request = request.replace(fields=self._naming.fields_to(fields, place))
@@ -129,6 +136,15 @@ class Edge:
     def _ends(self, context: Context, branch: Branch, hop: BoundHop) -> tuple[End, End]:
         return (context.source, context.place), (self._transport.far_end(hop), branch.place)
 
+    def _may_speak(self, request: Request, place: TokenPlace | None) -> bool:
+        """True unless this is a call that a phone would answer by itself, by whatever name and by whomever it has come
+        there, and the owner of its line has not named who calls.
+        """
+        if request.to.tag or not answers_by_itself(request):
+            return True
+        handling = None if place is None else self._handlings.of(place.user.lower())
+        return handling is not None and handling.may_speak(identity.asserted(request, self._config.realm))
+
     def _who_is_meant(self, branch: Branch) -> str:
         """The line whose phone a branch has gone to, or, at another peer, whose record has led there."""
         target = branch.target
@@ -140,7 +156,7 @@ class Edge:
         """Take off what was meant for us, and say who the sender has proved to be."""
         realm = self._config.realm
         known = identity.requested(request, source, user, realm, is_private=is_private, caller=caller)
-        if source.peer is not None and not request.to.tag:
+        if source.peer is not None and request.begins:
             uri = known.from_.uri
             is_ours = isinstance(uri, SipUri) and is_own_domain(uri, self._config)
             shown = identity.shown_from(known.from_, caller.user, realm, is_ours=is_ours)

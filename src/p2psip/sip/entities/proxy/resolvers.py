@@ -10,6 +10,7 @@ often a request may be sent elsewhere is bounded (`ServerLimits.turns`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
@@ -152,8 +153,12 @@ class RingsNoMore:
 
 
 _NO_RELAY = NotLocated(403, phrase_of(403), "nobody from outside is put through to somebody outside")
+_NO_PASSAGE = NotLocated(403, phrase_of(403), "what another peer begins here is for users of this peer")
 
 Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser | FindGateway
+
+
+Screen: TypeAlias = Callable[[Request, str, float], NotLocated | None]
 
 
 class Resolver(Protocol):
@@ -197,6 +202,10 @@ class ByRoute(_AtFirst):
         towards = asked.routed.next_route
         if towards is None:
             return None
+        if asked.source.peer is not None and not (asked.routed.request.to.tag and self._ways.is_ours(asked.routed)):
+            # 16.3: whoever is a member could call by us where we alone may send: a phone by its address, past all that
+            # its line says, or another peer in our name. A call that was set up through us has a token of ours.
+            return _NO_PASSAGE
         contact = self._ways.contact(asked.uri)
         if self._ways.is_outside(asked.routed, asked.uri):
             return _NO_RELAY if asked.is_from_outside else Given(outside_target(contact, self._realm, towards=towards))
@@ -208,13 +217,20 @@ class ByToken(_AtFirst):
 
     name = "phones by their token"
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: Ways, screen: Screen) -> None:
+        """`screen` says who may not begin anything with a line, by whatever name."""
         self._ways = ways
+        self._screen = screen
 
     def _find(self, asked: Asked, now: float) -> Resolution | None:
         target = self._ways.by_token(asked.routed, asked.uri, now)
         if target is None:
             return None
+        if asked.source.peer is not None and asked.routed.request.begins and not self._ways.is_at_phone(asked.uri):
+            # A token in Route says where a dialog leads. What begins something says in its Request-URI whom it is for.
+            return _NO_PASSAGE
+        if (refusal := self._screen(asked.routed.request, target.user, now)) is not None:
+            return refusal
         if target.is_outside and asked.is_from_outside:
             return _NO_RELAY
         if target.hops == ():
@@ -238,6 +254,22 @@ class _OfUsers(_AtFirst):
 
     def _find_user(self, asked: Asked, now: float) -> Resolution | None:
         raise NotImplementedError
+
+
+class InDialog(_OfUsers):
+    """What says that it belongs to a dialog: those before this one know where that is, or nobody does.
+
+    Otherwise a made-up tag would lead to a user's phones, past all that is asked of what begins something.
+    """
+
+    name = "dialogs"
+
+    def _find_user(self, asked: Asked, now: float) -> Resolution | None:
+        if not asked.routed.request.to.tag:
+            return None
+        # RFC 3261 12.2.2: "If the UAS wishes to reject the request because it does not wish to recreate the dialog, it
+        # MUST respond to the request with a 481".
+        return NotLocated(481, phrase_of(481), "it belongs to no dialog that leads through here")
 
 
 class OwnAgents(_OfUsers):
@@ -284,4 +316,6 @@ class Outside(_AtFirst):
         self._ways = ways
 
     def _find(self, asked: Asked, now: float) -> Resolution | None:
+        if asked.from_peer is not None and not asked.routed.request.to.tag:
+            return _NO_PASSAGE
         return Given(self._ways.direct(asked.routed.request, asked.uri, now))

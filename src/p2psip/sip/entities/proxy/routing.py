@@ -120,7 +120,7 @@ def sender_token(request: Request, source: Source, config: ServerConfig, tokens:
     Its Route then has a token of ours for its own host. Others who know the token, as everybody in the dialog
     does, gain nothing by it.
     """
-    if not request.to.tag:
+    if request.begins:
         return None
     uris = [route.sip_uri for route in request.routes]
     read = [tokens.read(uri.user_name) for uri in uris if uri.user and is_own_route(uri, config)]

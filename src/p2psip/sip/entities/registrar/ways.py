@@ -6,6 +6,7 @@ from collections import OrderedDict
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate.identity import ANONYMOUS
 from p2psip.sip.entities.naming import Naming
 from p2psip.sip.entities.own import ServerName
 from p2psip.sip.entities.proxy import routing
@@ -109,6 +110,16 @@ class Ways:
         path = self._path(contact, now) if routed.place is None else ()
         label = f"{phone.user}'s phone at {phone.host}"
         return Target(contact, hops, label, path, user=phone.user, server=phone.server)
+
+    def is_ours(self, routed: routing.Routed) -> bool:
+        """True for a request that has a token of ours, in its Route or as the place that it is for."""
+        return routed.place is not None or self._naming.meant(routed.request.sip_uri) is not None
+
+    def is_at_phone(self, uri: SipUri) -> bool:
+        """True for the GRUU of a phone of this peer as this peer makes it: nobody has put another user into it."""
+        meant = self._naming.meant(uri)
+        users = (meant.contact.user, ANONYMOUS.sip_uri.user) if meant is not None and meant.contact is not None else ()
+        return uri.user in users
 
     def is_outside(self, routed: routing.Routed, uri: SipUri) -> bool:
         """True for a request in a dialog with somebody outside, on its way there, as a token of ours in it says."""

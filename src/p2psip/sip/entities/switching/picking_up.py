@@ -7,12 +7,13 @@ asserted.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted
-from p2psip.sip.entities.handling.call_handling import ANONYMOUS, CallHandling
+from p2psip.sip.entities.handling.call_handling import ANONYMOUS
 from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Asked, Resolution
 from p2psip.sip.entities.questions import Located, LocateUser, NotLocated
@@ -23,9 +24,13 @@ PICK_UP_FIELD = "P2PSIP-Pick-Up"
 """In an INVITE between peers: not this user is called, but a call is answered that rings there."""
 
 
-def may_pick_up(handlings: Handlings, user: str, who: str, *, is_here: bool) -> bool:
-    """True if `who` may answer a call that rings for `user`, who may be a group that has no line."""
-    return who == user or (handlings.of(user) or CallHandling()).may_pick_up(who, is_here=is_here)
+def may_pick_up(handlings: Handlings, groups: Mapping[str, Group], user: str, who: str, *, is_here: bool) -> bool:
+    """True if `who` may answer a call that rings for `user`; if that is a group, where it rings: a member, or who may
+    answer the calls of a member whose line is here.
+    """
+    meant = groups[user].members if user in groups else (user,)
+    lines = [handling for name in meant if (handling := handlings.of(name)) is not None]
+    return who in meant or any(handling.may_pick_up(who, is_here=is_here) for handling in lines)
 
 
 class ByPickUp:
@@ -52,7 +57,7 @@ class ByPickUp:
                 return NotLocated(404, phrase_of(404), f"{user} has no line on this peer")
             # As who watches it: the peer of the line is meant, whether a phone of it is there or not.
             return LocateUser(asked.uri, user, "INVITE", request.call_id, asked.user, None, is_about_state=True)
-        if not may_pick_up(self._handlings, user, who, is_here=asked.user is not None):
+        if not may_pick_up(self._handlings, self._config.numbering.groups, user, who, is_here=asked.user is not None):
             why = (
                 f"{who or ANONYMOUS} may not pick up calls of {user}: `p2psip line calls {user} --pick-up` says who may"
             )

@@ -14,7 +14,7 @@ from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.questions import NotLocated
+from p2psip.sip.entities.questions import NotLocated, SignClaims
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse
@@ -332,8 +332,9 @@ def test_a_call_by_address_is_asked_for_a_password(world: World, alice: Phone, e
 def test_a_name_of_the_overlay_is_to_be_proved(world: World, alice: Phone, eve: Phone) -> None:
     """Whoever calls himself alice of the overlay is asked for her password, wherever he comes from."""
     for host in (OVERLAY, HOME):
-        eve.aor = SipUri(host, "alice")
-        assert call(world, eve, f"sip:alice@{OVERLAY}").statuses[-1] == 403
+        for uri in (SipUri(host, "alice"), SipUri(host, "alice", 5099), SipUri(host, "alice", None, (("maddr", FAR),))):
+            eve.aor = uri
+            assert call(world, eve, f"sip:alice@{OVERLAY}").statuses[-1] == 403
     assert not alice.received
 
 
@@ -443,6 +444,7 @@ def test_a_call_comes_in_at_one_peer_and_rings_at_another(
     made = call(world, bob, f"sip:carol@{OVERLAY}")
     assert made.is_up
     assert str(invite(carol).from_.uri) == f"sip:bob@{ELSEWHERE}"
+    assert not any(isinstance(question, SignClaims) for question in home.asked), "nobody has proved anything"
     if who_hangs_up == "bob":
         bob.hang_up(made)
     else:
@@ -507,6 +509,15 @@ def test_in_a_dialog_a_guest_is_where_he_says(world: World) -> None:
     world.run(2.0)
     assert [request.method for request in other.received] == ["BYE"]
     assert not door.received
+
+
+def test_a_message_comes_in_by_the_door_alone(world: World, home: Server, alice: Phone, eve: Phone) -> None:
+    """Whoever has once been let in has a token of ours, as long as he likes; phones show messages without a dialog."""
+    made = call(world, eve, f"sip:alice@{OVERLAY}")
+    assert made.is_up
+    before = len(alice.received)
+    assert eve.ask(eve.in_dialog(made, "MESSAGE")).status == 403
+    assert len(alice.received) == before
 
 
 def test_a_token_of_a_dialog_is_no_way_to_elsewhere(world: World, home: Server, alice: Phone, eve: Phone) -> None:

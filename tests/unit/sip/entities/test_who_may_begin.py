@@ -1,0 +1,187 @@
+"""Past a line's own wishes leads no way: not by a phone's address, not by its token, not by a tag that is made up."""
+
+from __future__ import annotations
+
+import pytest
+from sip_world import OVERLAY
+
+from p2psip.base.address import Address
+from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.numbers.groups import Group
+from p2psip.sip.entities.numbers.numbering import Numbering
+from p2psip.sip.entities.questions import Located
+from p2psip.sip.transports.arrivals import FlowData
+
+REQUEST = """{method} {uri} SIP/2.0
+Via: SIP/2.0/TLS mallory.invalid;branch=z9hG4bK{branch}
+Max-Forwards: 70
+From: "Alice" <sip:alice@{realm}>;tag=m
+To: <sip:bob@{realm}>{tag}
+Call-ID: {branch}
+CSeq: 1 {method}
+Contact: <sip:mallory@{realm};gr=00>
+{more}Content-Length: 0
+
+"""
+
+OFFER = b"v=0\r\no=- 1 1 IN IP4 10.4.0.9\r\ns=-\r\nc=IN IP4 10.4.0.9\r\nt=0 0\r\nm=audio 7000 RTP/AVP 0\r\n"
+
+ANSWERS_ITSELF = ("Alert-Info", "<http://x>;info=alert-autoanswer")
+
+
+@pytest.fixture
+def mallory(world, other):
+    """A member with a program of his own, who has a connection with bob's peer."""
+    peer = world.server("mal", "10.6.0.1")
+    world.link(other, peer)
+    said = []
+
+    def say(method, uri, *, tag="", more=""):
+        branch = f"mal{len(said)}"
+        text = REQUEST.format(
+            method=method, uri=uri, realm=OVERLAY, branch=branch, tag=f";tag={tag}" if tag else "", more=more
+        )
+        said.append(text)
+        before = len(other.answered)
+        other.core.handle(FlowData(other.links["mal"], text.replace("\n", "\r\n").encode()), world.now)
+        world.run(1.0)
+        statuses = [answer.status for answer in other.answered[before:] if answer.call_id == branch]
+        return statuses[-1] if statuses else None
+
+    return say
+
+
+def heard(phone):
+    return [request.method for request in phone.received]
+
+
+def talk(world, alice, bob):
+    """Alice knows where bob's phone is, and bob where hers is."""
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.is_up
+    return call
+
+
+def test_a_members_request_reaches_no_phone_by_its_address(mallory, bob):
+    before = heard(bob)
+    for method in ("INVITE", "MESSAGE", "OPTIONS"):
+        assert mallory(method, "sip:bob@10.2.0.12:5070") == 403
+        assert mallory(method, "sip:bob@10.2.0.12:5070;lr", more=f"Route: <sip:bob@{OVERLAY}>\n") == 403
+        assert mallory(method, f"sip:bob@{OVERLAY}", more="Route: <sip:10.2.0.12:5070;lr>\n") == 403
+    assert heard(bob) == before
+
+
+def test_another_peer_is_not_called_in_our_name(mallory, world, other, bob):
+    third = world.server("tri", "10.3.0.1")
+    world.link(other, third)
+    route = f"Route: <sip:peer-tri@{OVERLAY};gr={third.node_id};lr>\n"
+    assert mallory("INVITE", f"sip:carol@{OVERLAY}", more=route) == 403
+    assert mallory("INVITE", f"sip:carol@{OVERLAY}", more=route, tag="made-up") == 403
+    assert mallory("INVITE", f"sip:carol@{OVERLAY};gr={third.node_id}") == 403
+    assert not third.reports
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "BYE", "INFO", "SUBSCRIBE"])
+def test_12_2_2_a_tag_that_is_made_up(mallory, bob, method):
+    before = heard(bob)
+    assert mallory(method, f"sip:bob@{OVERLAY}", tag="made-up") == 481
+    assert heard(bob) == before
+
+
+def test_a_message_proves_its_sender_also_where_it_names_a_dialog(mallory, world, other, alice, bob):
+    call = talk(world, alice, bob)
+    assert mallory("MESSAGE", f"sip:bob@{OVERLAY}", tag="made-up") == 481
+    assert mallory("MESSAGE", str(call.target.replace(host=OVERLAY)), tag=call.remote.tag) == 200
+    assert bob.received[-1].from_.display_name == "Not verified"
+    assert other.reports_of("MESSAGE")[-1].caller.startswith("not proved")
+
+
+def test_a_message_of_a_phone_within_a_dialog_is_proved_as_others_are(world, one, other, alice, bob):
+    call = talk(world, alice, bob)
+    message = alice.in_dialog(call, "MESSAGE")
+    assert alice.ask(message).status == 200
+    assert bob.received[-1].method == "MESSAGE"
+    assert bob.received[-1].from_.display_name != "Not verified"
+    assert other.reports_of("MESSAGE")[-1].caller == "alice, proved by certificate"
+
+
+def test_a_token_in_route_leads_to_a_phone_within_a_dialog_alone(mallory, world, alice, bob):
+    call = talk(world, alice, bob)
+    token = next(route for route in call.routes if route.sip_uri.user and route.sip_uri.host == "10.2.0.1")
+    before = heard(bob)
+    for uri in (f"sip:mallory@{OVERLAY}", f"sip:bob@{OVERLAY}"):
+        assert mallory("INVITE", uri, more=f"Route: {token}\n") == 403
+        assert mallory("MESSAGE", uri, tag="x", more=f"Route: {token}\n") == 403
+    assert heard(bob) == before
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_who_is_denied_does_not_come_by_the_phones_own_uri(world, one, other, alice, bob, method):
+    call = talk(world, alice, bob)
+    alice.hang_up(call)
+    world.run(1.0)
+    other.handlings.set("bob", CallHandling(deny=frozenset({"alice"})))
+    before = heard(bob)
+    if method == "INVITE":
+        again = alice.invite(str(call.target))
+        world.run(2.0)
+        assert again.statuses[-1] == 603
+    else:
+        message = alice.message("bob")
+        assert alice.ask(message.replace(uri=call.target)).status == 603
+    assert heard(bob) == before
+
+
+def test_nobody_speaks_unasked_by_the_phones_own_uri(world, one, other, alice, bob):
+    call = talk(world, alice, bob)
+    alice.hang_up(call)
+    world.run(1.0)
+    again = alice.invite(str(call.target), [ANSWERS_ITSELF])
+    world.run(2.0)
+    assert again.statuses[-1] == 403
+    other.handlings.set("bob", CallHandling(intercom=frozenset({"alice"})))
+    again = alice.invite(str(call.target), [ANSWERS_ITSELF])
+    world.run(2.0)
+    assert again.is_up
+    assert bob.received[-1].fields.first("alert-info") or bob.calls[-1].request.fields.first("alert-info")
+
+
+def test_a_group_rings_and_no_phone_of_it_answers_by_itself(world):
+    server = world.server("grp", "10.4.0.1", numbering=Numbering(groups={"all": Group(("carol", "dave"))}))
+    phones = [
+        world.phone(name, server, Address(f"10.4.0.{at}", 5060)) for at, name in enumerate(("carol", "dave", "eve"), 11)
+    ]
+    carol, dave, eve = phones
+    for phone in phones:
+        assert phone.register().status == 200
+    server.locate = lambda asked: located(server, asked, world)
+    server.handlings.set("dave", CallHandling(intercom=frozenset({"eve"})))
+    eve.invite("all", [ANSWERS_ITSELF])
+    world.run(0.5)
+    assert "alert-info" not in carol.calls[-1].request.fields
+    assert "alert-info" in dave.calls[-1].request.fields
+
+
+def located(server, asked, world):
+    targets = [target for user in asked.group or (asked.user,) for target in server.core.targets(user, world.now)]
+    return Located(tuple(targets), 0.0)
+
+
+def test_a_groups_call_is_picked_up_by_who_could_pick_it_up_at_a_member(world):
+    numbering = Numbering(groups={"all": Group(("carol", "dave"))})
+    server = world.server("grp", "10.4.0.1", numbering=numbering, has_own_agents=True)
+    names = ("carol", "dave", "eve", "frank", "gina")
+    phones = {name: world.phone(name, server, Address(f"10.4.0.{at}", 5060)) for at, name in enumerate(names, 11)}
+    for phone in phones.values():
+        assert phone.register().status == 200
+        phone.answers_after_s = None
+    server.locate = lambda asked: located(server, asked, world)
+    for name in ("carol", "dave"):
+        server.handlings.set(name, CallHandling(pick_up=frozenset({"frank"})))
+    phones["eve"].invite("all")
+    world.run(0.5)
+    for name, is_refused in (("gina", True), ("frank", False)):
+        taken = phones[name].invite("all", [("P2PSIP-Pick-Up", "yes"), ("Content-Type", "application/sdp")], OFFER)
+        world.run(1.0)
+        assert (taken.statuses[-1] == 403) is is_refused, taken.statuses
