@@ -166,7 +166,7 @@ def _proof_of_caller(data: bytes) -> bytes:
     request = parse_sip(INVITE)
     assert isinstance(request, Request)
     config = ServerConfig("overlay", frozenset({"overlay"}), (), SipUri("overlay", "peer"))
-    verification = Verification(config)
+    verification = Verification(config, lambda uri: True)
     at = Address("10.0.0.2", 5060)
     request = request.replace(fields=request.fields.with_last("Identity", given).with_last("Identity", given))
     arrived = RequestArrived(1, request, Source(UdpHop(at), "TLS", at, "ab"))
