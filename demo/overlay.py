@@ -18,7 +18,7 @@ USERS = ("alice", "bob")
 GUEST = "you"
 """Whoever watches, and wants to have a phone in it."""
 
-SETTLE_MAX_S = 20.0
+SETTLE_MAX_S = 60.0
 POLL_S = 0.05
 
 

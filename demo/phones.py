@@ -10,7 +10,7 @@ from demo.overlay import Overlay, Site
 from demo.processes import READY_MAX_S, Actor, Processes, StepFailed
 
 RINGS_MS = 500
-REGISTER_MAX_S = 15.0
+REGISTER_MAX_S = 60.0
 
 
 class Phone:

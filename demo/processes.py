@@ -18,8 +18,8 @@ P2PSIP = Path(sys.executable).with_name("p2psip")
 
 T = TypeVar("T")
 
-COMMAND_MAX_S = 30.0
-READY_MAX_S = 30.0
+COMMAND_MAX_S = 120.0
+READY_MAX_S = 120.0
 STOP_MAX_S = 3.0
 
 _PR_SET_PDEATHSIG = 1

@@ -84,8 +84,10 @@ def test_its_processes_end_with_it(tmp_path: Path, number: signal.Signals) -> No
     """However it is ended; after Ctrl-C and SIGTERM what it made is gone as well."""
     demo = start(tmp_path)
     assert demo.stdout is not None
-    while "4. Two phones" not in demo.stdout.readline():
-        assert demo.poll() is None
+    story = ""
+    while "4. Two phones" not in (line := demo.stdout.readline()):
+        assert line, f"it has ended before: {story}"
+        story += line
     assert len(processes_of(tmp_path)) > 6
     demo.send_signal(number)
     demo.communicate(timeout=LIMIT_S)
