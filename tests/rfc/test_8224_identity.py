@@ -372,6 +372,34 @@ def test_8946_who_was_called_says_to_whom_it_goes() -> None:
         assert Verifier().status(with_identities(about, *broken))[0] == ""
 
 
+@pytest.mark.parametrize("from_", ["<sip:anonymous@anonymous.invalid>;tag=a", "<sip:0049123@else.example>;tag=a", ""])
+def test_8946_who_forwards_a_call_that_is_nobodys_is_proved_alone(from_: str) -> None:
+    """ "" is one that says alice and does not prove it."""
+    number = Party("uri", f"sip:0049@{OVERLAY}")
+    about = request(DATED, uri="0049")
+    if from_:
+        about = about.replace(fields=about.fields.with_only("From", from_))
+    anonymous = Party("uri", "sip:anonymous@anonymous.invalid")
+
+    def found(*given: IdentityField) -> tuple[str, frozenset[str]]:
+        caller = Verifier().look(with_identities(about, *given)).caller
+        return caller.user, caller.forwarders
+
+    orig = anonymous if from_ else ALICE
+    by_bob = signed(about, "bob", dest=(number,), div=BOB, orig=orig)
+    assert found(by_bob) == ("", {"bob"})
+    assert found(signed(about, "mallory", dest=(number,), div=BOB, orig=orig)) == ("", frozenset())
+    assert found(signed(about, "bob", dest=(Party("uri", f"sip:1@{OVERLAY}"),), div=BOB, orig=orig)) == (
+        "",
+        frozenset(),
+    )
+    assert found(signed(about, "bob", dest=(number,), div=BOB, orig=orig, iat=DATE - 100)) == ("", frozenset())
+    verifier = Verifier()
+    assert verifier.look(with_identities(about, by_bob)).caller.forwarders == {"bob"}
+    again = about.replace(fields=about.fields.with_only("Call-ID", "another"))
+    assert verifier.look(with_identities(again, by_bob), peer="p2").caller.forwarders == frozenset()
+
+
 def test_two_names_that_differ_in_capitals_are_two_people() -> None:
     about = request(DATED)
     about = about.replace(fields=about.fields.with_only("From", f"<sip:Alice@{OVERLAY}>;tag=a"))

@@ -442,10 +442,13 @@ class Server:
                 return world.dns.get((name, record_type), Records())
             case MediaWanted():
                 return Address(self.address.host, 20_000)
-            case SignClaims(user) if self.name in world.homes.get(user.lower(), []):
-                return fake_signed(question, user.lower())
             case SignClaims():
-                return None
+                each = [
+                    fake_signed(one, one.user.lower())
+                    for one in (question, *question.forwards)
+                    if self.name in world.homes.get(one.user.lower(), [])
+                ]
+                return replace(each[0], forwards=tuple(each[1:])) if each else None
             case VerifySignature():
                 return fake_verdict(question)
             case FindGateway(otherwise=otherwise):

@@ -89,7 +89,24 @@ class Callers:
         self._answers: list[AskAnswered] = []
 
     def sign(self, asked: SignClaims) -> Signed | None:
-        """The signature of one of our lines; None if it is not ours."""
+        """The signatures of our lines; None if none of them is ours."""
+        each = [signed for one in (asked, *asked.forwards) if (signed := self._sign(one)) is not None]
+        return replace(each[0], forwards=tuple(each[1:])) if each else None
+
+    def introduced(self, signed: Signed | None, now: float) -> Signed | None:
+        """The same with the lines' certificates, where the peer that it goes to may not know them yet."""
+        if signed is None:
+            return None
+        forwards = tuple(self._introduced(one, now) for one in signed.forwards)
+        return replace(self._introduced(signed, now), forwards=forwards)
+
+    def _introduced(self, signed: Signed, now: float) -> Signed:
+        line = self._publisher.meant(signed.asked.user)
+        if line is None or self._has_told(line.identity.node_id, signed.asked.peer, now):
+            return signed
+        return replace(signed, certificate=line.identity.certificates[0].certificate)
+
+    def _sign(self, asked: SignClaims) -> Signed | None:
         line = self._publisher.meant(asked.user)
         if line is None:
             return None
@@ -99,19 +116,15 @@ class Callers:
         data = passport.signing_input(head, asked.claims.encode())
         return Signed(asked, identity.jws_algorithm, info, data, identity.sign_jws(data))
 
-    def introduced(self, signed: Signed | None, now: float) -> Signed | None:
-        """The same with the line's certificate, where the peer that it goes to may not know that yet."""
-        line = None if signed is None else self._publisher.meant(signed.asked.user)
-        if signed is None or line is None:
-            return signed
-        told = line.identity.node_id, signed.asked.peer
-        if now < self._told.get(told, -TOLD_S) + TOLD_S:
-            return signed
-        self._told[told] = now
-        self._told.move_to_end(told)
+    def _has_told(self, line: NodeId, peer: str, now: float) -> bool:
+        """True if this line's certificate has gone to that peer before; from now on it has."""
+        if now < self._told.get((line, peer), -TOLD_S) + TOLD_S:
+            return True
+        self._told[line, peer] = now
+        self._told.move_to_end((line, peer))
         if len(self._told) > TOLD_MAX:
             self._told.popitem(last=False)
-        return replace(signed, certificate=line.identity.certificates[0].certificate)
+        return False
 
     def verify(self, token: int, asked: VerifySignature, now: float) -> None:
         """Whose signature it is; `AskAnswered` follows, unless it is cancelled."""

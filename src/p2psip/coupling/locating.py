@@ -316,7 +316,7 @@ class Locator:
         return (
             self._node.configuration.calls_by.asks_responsible
             and question.from_peer is None
-            and not (question.is_again or question.is_urgent)
+            and not (question.is_again or question.is_urgent or question.is_about_record)
             and self._publisher.get(search.name) is None
             and not self._node.is_responsible(self._resource(search.in_lower_case))
         )

@@ -13,6 +13,7 @@ from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.gateway.terms import TrunkTerms
+from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.parser import parse
@@ -205,3 +206,34 @@ def test_what_an_operator_asks() -> None:
     assert known.context is context
     assert [gateway.preference for gateway in known.gateways] == [90, 50]
     assert all(gateway.rtt_s is not None for gateway in known.gateways)
+
+
+def test_who_forwards_a_call_pays_for_it_and_proves_that_he_does() -> None:
+    """bob forwards all his calls to a telephone: who calls him may not call it himself."""
+    provider = Provider()
+    world, alice = overlay((provider, {"lines": frozenset({"bob"})}))
+    (bob,) = world.with_phones((1, "bob"))
+    world.run(10.0)
+    assert call(world, alice)[0].startswith("403")
+    world[1].call(lambda now: world[1].peer.handle_calls("bob", CallHandling(always="0049123"), now))
+    world.run(5.0)
+    assert call(world, alice, "bob")[0] == "talks"
+    assert provider.called == ["0049123"]
+    assert not bob.rang
+
+
+def test_nobody_has_another_pay_by_saying_that_he_has_forwarded_it() -> None:
+    provider = Provider()
+    world, alice = overlay((provider, {"lines": frozenset({"bob"})}))
+    world.with_phones((1, "bob"))
+    world.run(10.0)
+    core = world[0].peer.server
+    copy_for = core._proxy._edge.copy_for
+
+    def claims(*arguments: object) -> Request:
+        copy = copy_for(*arguments)  # type: ignore[arg-type]
+        return copy.replace(fields=copy.fields.with_first("Diversion", f"<sip:bob@{OVERLAY}>;reason=unconditional"))
+
+    core._proxy._edge.copy_for = claims  # type: ignore[method-assign]
+    assert call(world, alice)[0].startswith("403")
+    assert provider.called == []

@@ -38,6 +38,8 @@ class LocateUser:
     """True for what is of an emergency, which no limit keeps out."""
     is_again: bool = False
     """True where those who were named at first have reached nobody: who else there is."""
+    is_about_record: bool = False
+    """True where what the record says is to be known, and nobody is to be called."""
     group: tuple[str, ...] = ()
     """Where several are called at once: all of them, in the place of `user`; answered by the places of all together."""
 
@@ -202,6 +204,8 @@ class SignClaims:
     ppt: str = ""
     peer: str = ""
     """To which peer it goes, by its Node-ID in hex."""
+    forwards: tuple[SignClaims, ...] = ()
+    """What is to be signed as well: those of who has forwarded the call here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,8 @@ class Signed:
     signing_input: bytes
     signature: bytes
     certificate: bytes = b""
+    forwards: tuple[Signed, ...] = ()
+    """Of those of who has forwarded the call here, as many as could be signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ Theory of operation. A request outside of a dialog that names a user of the over
 looked at. What can be compared is compared first: whom the token names, whom it is for, when it was made, whether it
 has come before. Then the signature is asked about (`VerifySignature`), which may need a certificate from the overlay;
 a request waits `verify_s` for all of it together. The first token that holds proves the caller; those of who has
-forwarded the call (RFC 8946) lead from To to whom it has come for. The verdict is a `Caller`: what is done with one
-of whom nothing is proved, `ServerConfig.callers` says.
+forwarded the call (RFC 8946) lead from To to whom it has come for. Who has his record say that all his calls are for a
+telephone is not there to sign that: before a gateway of ours has him pay for one, the record is read. The verdict is a
+`Caller`: what is done with one of whom nothing is proved, `ServerConfig.callers` says.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, i
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
 from p2psip.sip.entities.own import PHONE_PARAM
-from p2psip.sip.entities.questions import TOKEN_STEP, Authentic, NotAuthentic, VerifySignature
-from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.entities.questions import TOKEN_STEP, Authentic, Forwarded, LocateUser, NotAuthentic, VerifySignature
+from p2psip.sip.message.errors import BadMessage, readable
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_urgent
 from p2psip.sip.message.uri import SipUri, Uri
@@ -42,6 +44,8 @@ IDENTITIES_MAX = 10
 
 SEEN_MAX = 8192
 """Tokens that have held in the last two minutes; of too many the oldest is forgotten."""
+
+_NOBODY = Party("uri", "")
 
 _STATUSES = {403: "Stale Date", 428: "Use Identity Header", 436: "Bad Identity Info", 437: "Unsupported Credential"}
 
@@ -70,6 +74,8 @@ class _Pending:
     left: deque[IdentityField]
     caller: Caller
     check: _Check | None = None
+    payer: str = ""
+    """Whose record is being read; "" as long as none is."""
     failures: list[Caller] = field(default_factory=list)
 
 
@@ -106,22 +112,23 @@ class Verification:
         """Who sends a request that begins something; an Ask if that must be looked at first."""
         request, realm = arrived.request, self._config.realm
         user = identity.named(request, realm)
-        if not user:
-            return Identified(arrived, UNKNOWN)
         lines = request.fields.lines("identity")
+        pending = _Pending(arrived, user, now + self._config.limits.verify_s, deque(), UNKNOWN)
         if not lines:
             # Section 6.2: "then a 428 "Use Identity Header" response MUST be sent", where the policy wants one.
-            return Identified(arrived, Caller(why=f"no Identity of {user} came with it", status=428))
+            pending.failures.append(Caller(why=f"no Identity of {user} came with it", status=428))
+            return self._go_on(pending, now)
         if len(lines) > IDENTITIES_MAX:
-            return Identified(arrived, Caller(why=f"more than {IDENTITIES_MAX} Identity fields", status=438))
-        pending = _Pending(arrived, user, now + self._config.limits.verify_s, deque(), UNKNOWN)
+            pending.failures.append(Caller(why=f"more than {IDENTITIES_MAX} Identity fields", status=438))
+            return self._go_on(pending, now)
         given = [one for line in lines if (one := _parsed(line, pending)) is not None]
         # Step 1: "If a "ppt" parameter value is present and the verifier does not support it, it MUST ignore the
         # Identity header field."
         # A message is forwarded by nobody: who has been sent one passes on none in the sender's name.
         diverted = [one for one in given if one.ppt == DIV and request.method == "INVITE"]
-        pending.left.extend([*(one for one in given if one.ppt == type_of(request)), *diverted])
-        if not pending.left and not pending.failures:
+        own = [one for one in given if user and one.ppt == type_of(request)]
+        pending.left.extend([*own, *diverted])
+        if user and not own and not pending.failures:
             pending.failures.append(Caller(why="its Identity is of no type that is known here", status=428))
         return self._go_on(pending, now)
 
@@ -131,6 +138,9 @@ class Verification:
         if pending is None:
             return None
         del self._open[pending.arrived.transaction]
+        if pending.payer:
+            self._take_record(pending, answer)
+            return self._over(pending)
         assert pending.check is not None, "something was asked"
         if isinstance(answer, NotAuthentic):
             pending.failures.append(Caller(why=answer.reason, status=answer.status))
@@ -150,11 +160,11 @@ class Verification:
         over = []
         for pending in self._asks.expired(now):
             del self._open[pending.arrived.transaction]
-            assert pending.check is not None, "something was asked"
-            why = (
-                f"the certificate at {pending.check.given.info} was not to be had in {self._config.limits.verify_s:g} s"
-            )
-            pending.failures.append(Caller(why=why, status=436))
+            if not pending.payer:
+                assert pending.check is not None, "something was asked"
+                what = f"the certificate at {pending.check.given.info}"
+                why = f"{what} was not to be had in {self._config.limits.verify_s:g} s"
+                pending.failures.append(Caller(why=why, status=436))
             over.append(self._over(pending))
         return over
 
@@ -196,19 +206,44 @@ class Verification:
                     pending.arrived.source.peer or "",
                     given.certificate,
                 )
-                ask = self._asks.ask(question, pending, pending.deadline)
-                self._open[pending.arrived.transaction] = ask.token
-                return ask
-        return self._over(pending)
+                return self._ask(question, pending)
+        if self._asks.is_full_for(is_urgent=urgent) or not (payer := self._unproved_payer(pending)):
+            return self._over(pending)
+        pending.payer = payer
+        uri = identity.line_uri(payer, self._config.realm)
+        return self._ask(LocateUser(uri, payer, "INVITE", request.call_id, None, None, is_about_record=True), pending)
+
+    def _ask(self, question: VerifySignature | LocateUser, pending: _Pending) -> Ask:
+        ask = self._asks.ask(question, pending, pending.deadline)
+        self._open[pending.arrived.transaction] = ask.token
+        return ask
+
+    def _unproved_payer(self, pending: _Pending) -> str:
+        """The user who is said to have forwarded a call to a gateway of ours, and has not signed that; "" if nobody."""
+        request = pending.arrived.request
+        uri = request.uri
+        if request.method != "INVITE" or not isinstance(uri, SipUri) or uri.param(GATEWAY_PARAM) is None:
+            return ""
+        payer = next(iter(readable(lambda: identity.diverted(request), ())), "")
+        return "" if payer in pending.caller.forwarders else payer
+
+    def _take_record(self, pending: _Pending, answer: object) -> None:
+        """What the payer's record says, which his key has signed."""
+        uri, caller = pending.arrived.request.sip_uri, pending.caller
+        if isinstance(answer, Forwarded) and answer.uri.user_name == uri.user_name:
+            parties, forwarders = caller.parties | {party_of(uri)}, caller.forwarders | {pending.payer}
+            pending.caller = replace(caller, parties=parties, forwarders=forwarders)
 
     def _over(self, pending: _Pending) -> Identified:
-        caller = pending.caller
+        caller, uri = pending.caller, pending.arrived.request.uri
+        is_meant = self._meant(uri) in caller.parties
         if not caller.user:
             # Section 6.2.1: "only if a verifier determines that all Identity header fields within a message are invalid
             # should the request be considered to have an invalid identity." The caller's own is looked at first.
-            return Identified(pending.arrived, pending.failures[0])
-        uri = pending.arrived.request.uri
-        if self._meant(uri) not in caller.parties:
+            unproved = pending.failures[0] if pending.user else UNKNOWN
+            forwarders = caller.forwarders if is_meant else frozenset()
+            return Identified(pending.arrived, replace(unproved, forwarders=forwarders))
+        if not is_meant:
             why = f"what proves {caller.user} is for {_names(caller.parties)}, and it came for {uri}"
             return Identified(pending.arrived, Caller(why=why, status=438))
         return Identified(pending.arrived, caller)
@@ -221,10 +256,9 @@ class Verification:
 
     def _claims_hold(self, given: IdentityField, pending: _Pending, now: float) -> _Check | Caller:
         """Whose signature it must be, if all that it says is so."""
-        request = pending.arrived.request
         if given.alg not in ALGORITHMS:
             return Caller(why=f"an Identity by {given.alg[:20]!r}, which is not accepted", status=437)
-        told = self._told(given, request, pending.user)
+        told = self._told(given, pending.arrived.request, pending.user)
         if isinstance(told, Caller):
             return told
         if not self._is_fresh(told.iat, now):
@@ -236,11 +270,14 @@ class Verification:
         return _Check(told.orig, given, told)
 
     def _told(self, given: IdentityField, request: Request, user: str) -> Claims | Caller:
-        """The claims of a token, if they are those of the request.
+        """The claims of a token, if they are those of the request. That of who has forwarded a call that nobody's name
+        is on says nothing of its caller.
 
         6.2.4: "the verification service MUST NOT treat the value in the "orig" of a full-form PASSporT as the
         originating identity of the call: [it] is always derived from the SIP signaling".
         """
+        if given.ppt == DIV and not user:
+            return given.passport.claims if given.passport is not None else Claims(_NOBODY, frozenset(), 0)
         try:
             orig, to = party_of(identity.line_uri(user, self._config.realm)), party_of(request.to.uri)
         except BadMessage as error:
@@ -267,7 +304,9 @@ class Verification:
 
     def _diversion(self, given: IdentityField, claims: Claims, pending: _Pending) -> _Check | Caller:
         """Somebody says that he has forwarded the call: it must have been for him."""
-        if claims.div is None or claims.div not in pending.caller.parties:
+        caller = pending.caller
+        # A call of which nobody is proved to be the caller is anybody's to forward, and his to pay for.
+        if claims.div is None or (caller.user and claims.div not in caller.parties):
             return Caller(why="somebody forwards a call that was not for him", status=438)
         return _Check(claims.div, given, claims)
 
@@ -290,13 +329,16 @@ class Verification:
         if not is_of or not (is_diversion or signer == pending.user):
             why = f"its Identity is signed by {signer}, and is to be by {check.signer.name[:80]}"
             pending.failures.append(Caller(why=why, status=438))
-        elif is_diversion:
-            pending.caller = replace(pending.caller, parties=pending.caller.parties | check.claims.dest)
         elif self._has_come_before(check, pending.arrived):
             pending.failures.append(Caller(why="its Identity has come before, with another request", status=438))
         else:
-            pending.caller = Caller(pending.user, "", 0, check.claims.dest)
             self._remember(check.key, pending.arrived, now)
+            if is_diversion:
+                caller = pending.caller
+                parties, forwarders = caller.parties | check.claims.dest, caller.forwarders | {signer}
+                pending.caller = replace(caller, parties=parties, forwarders=forwarders)
+            else:
+                pending.caller = Caller(pending.user, "", 0, check.claims.dest)
 
     def _remember(self, key: bytes, arrived: RequestArrived, now: float) -> None:
         self._seen.setdefault(key, (now, arrived.source.peer, _request_of(arrived.request)))

@@ -80,6 +80,12 @@ def named(request: Request, realm: str) -> str:
     return _first_of(request, realm) or (uri.user_name if isinstance(uri, SipUri) and uri.host == realm else "")
 
 
+def diverted(request: Request) -> tuple[str, ...]:
+    """The users who have forwarded a request on its way here, the last one first (RFC 5806)."""
+    values = request.fields.values("diversion")
+    return tuple(uri.user_name for value in values if isinstance(uri := NameAddr.parse(value).uri, SipUri))
+
+
 def without_proof(fields: Fields, *, is_agent: bool) -> Fields:
     """What goes to a phone or an agent, which has no means to look at a proof: it is told what has come of it.
 
@@ -134,8 +140,8 @@ def requested(
     if isinstance(source.hop, LocalHop):
         return request
     if source.peer is not None:
-        fields = _believed(request, realm, caller.user)
-        return request.replace(fields=fields if caller.user else fields.without(_PROOF))
+        fields = _believed(request, realm, caller.user, caller.forwarders)
+        return request.replace(fields=fields if caller.user or caller.forwarders else fields.without(_PROOF))
     wanted = wishes(request) | {"id"} if is_private else wishes(request)
     fields = request.fields.without(*CLAIMS, _PROOF)
     if "user" in wanted:
@@ -211,16 +217,17 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
     return NameAddr(line_uri(user, realm), from_.display_name, from_.params)
 
 
-def _believed(message: Message, realm: str, user: str) -> Fields:
-    """The fields of a message from a peer, of all claims only those that are needed: that it is of `user`, if of
-    anybody, and which users of this overlay have forwarded it.
+def _believed(message: Message, realm: str, user: str, forwarders: frozenset[str] = frozenset()) -> Fields:
+    """The fields of a message from a peer, of all claims only those that are proved: that it is of `user`, if of
+    anybody, and which users of this overlay have forwarded it, who may have to pay for it.
     """
     fields = message.fields.without(*CLAIMS)
     for name in ("Diversion",) if wishes(message) & _NAMELESS else ("Diversion", "P-Asserted-Identity"):
         for line in message.fields.lines(name.lower()):
             for value in _addresses(line):
                 is_of = isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user
-                if is_of and (name == "Diversion" or value.sip_uri.user_name == user):
+                proved = forwarders if name == "Diversion" else {user}
+                if is_of and value.sip_uri.user_name in proved:
                     fields = fields.with_last(name, value)
     return fields
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gateway.terms import TrunkTerms, is_number
-from p2psip.sip.entities.proxy.resolvers import diverted
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri, escape_user
@@ -26,7 +25,7 @@ def caller_of(request: Request, realm: str) -> CallingOut:
 
     What comes from a trunk is no member's call, and goes out again only where a member has forwarded it.
     """
-    forwarded = diverted(request)
+    forwarded = identity.diverted(request)
     user = forwarded[0] if forwarded else identity.asserted(request, realm)
     is_nameless = identity.is_nameless(request)
     uri = request.from_.uri

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate.identity import diverted
 from p2psip.sip.entities.handling.forward_target import NobodyMeant, forward_target, number_meant
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.intercom import intercom_fields
@@ -19,7 +20,7 @@ from p2psip.sip.entities.handling.star_codes import (
     SLOT,
 )
 from p2psip.sip.entities.own import is_user
-from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution, diverted
+from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution
 from p2psip.sip.entities.questions import Located, NotLocated, Target
 from p2psip.sip.entities.switching.leads import pick_up_target, retrieve_target
 from p2psip.sip.entities.switching.picking_up import PICK_UP_FIELD, may_pick_up

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate.identity import diverted
 from p2psip.sip.entities.own import is_user
-from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution, diverted
+from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution
 from p2psip.sip.message.uri import SipUri, escape_user
 
 

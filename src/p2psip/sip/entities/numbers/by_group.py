@@ -9,12 +9,12 @@ their peers decide of the others.
 from __future__ import annotations
 
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.gate.identity import asserted
+from p2psip.sip.entities.gate.identity import asserted, diverted
 from p2psip.sip.entities.handling.call_handling import CallMoment, Divert, RefuseCall, decide
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.own import is_user
-from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore, diverted
+from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore
 from p2psip.sip.entities.questions import LocateUser, NotLocated
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.urgency import is_marked

@@ -170,6 +170,8 @@ class Context:
     """Who has sent it; None if a peer."""
     caller: Caller = UNKNOWN
     """Whom a peer that has sent it has proved to call."""
+    forwarded_before: int = 0
+    """How many had forwarded it when it came here, by its Diversion fields."""
     waiting: deque[Target] = field(default_factory=deque)
     branches: list[Branch] = field(default_factory=list)
     stagger_s: float = 1.0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from p2psip.base.effects import Asks, Effect
 from p2psip.sip.entities.config import ServerLimits
+from p2psip.sip.entities.gate.identity import diverted
 from p2psip.sip.entities.proxy.context import NO_ANSWER, Context, ContextTimers
 from p2psip.sip.entities.proxy.resolvers import (
     After,
@@ -16,7 +17,6 @@ from p2psip.sip.entities.proxy.resolvers import (
     Instead,
     Resolver,
     RingsNoMore,
-    diverted,
 )
 from p2psip.sip.entities.proxy.waiting import Locating, Waiting
 from p2psip.sip.entities.questions import FindGateway, Forwarded, Located, LocateUser, NotLocated

@@ -7,7 +7,7 @@ Record-Route, one for each side, and is in the words of who is there (docs/decis
 from __future__ import annotations
 
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall
-from p2psip.sip.entities.callers.authentication import Authentication
+from p2psip.sip.entities.callers.authentication import Authentication, Outgoing
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
@@ -85,7 +85,8 @@ class Edge:
             caller = None if context.source.peer is None else context.caller
             uri = branch.target.uri
             peer = self._transport.far_end(hop).peer or ""
-            return self._authentication.question(context.request, context.original, caller, uri, peer, now)
+            sent = Outgoing(context.request, context.original, caller, context.forwarded_before, uri, peer)
+            return self._authentication.question(sent, now)
         return self._anchoring.question(context.request, *self._ends(context, branch, hop))
 
     def copy_for(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> Request:

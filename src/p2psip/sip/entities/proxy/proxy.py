@@ -23,6 +23,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.entities.call_guard import CallUp
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate.identity import diverted
 from p2psip.sip.entities.proxy import routing, session_timers, under_way
 from p2psip.sip.entities.proxy.acks import Acks
 from p2psip.sip.entities.proxy.branches import Branches
@@ -138,6 +139,7 @@ class Proxy:
             request,
             place,
             caller,
+            len(diverted(routed.request)),
         )
         self._contexts[arrived.transaction] = context
         if context.breadth < 1:

@@ -172,12 +172,6 @@ class Resolver(Protocol):
         """What it knows; None to have the next asked."""
 
 
-def diverted(request: Request) -> tuple[str, ...]:
-    """The users who have forwarded a request on its way here, the last one first (RFC 5806)."""
-    values = request.fields.values("diversion")
-    return tuple(uri.user_name for value in values if isinstance(uri := NameAddr.parse(value).uri, SipUri))
-
-
 class _AtFirst:
     """One who knows where a request goes, and nothing of what to do when it has failed there."""
 

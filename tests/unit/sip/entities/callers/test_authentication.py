@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
-from p2psip.sip.entities.callers.authentication import Authentication
+from p2psip.sip.entities.callers.authentication import Authentication, Outgoing
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.identity_field import party_of
 from p2psip.sip.entities.gate import identity
+from p2psip.sip.entities.questions import SignClaims
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
@@ -19,18 +20,22 @@ CAME = Request("INVITE", BOB, Fields.of(("From", f"<sip:alice@{REALM}>;tag=a"), 
 PEER = Source(FlowHop(1), "TLS", Address("10.2.0.1", 5061), "beef")
 
 
-def asked(caller: Caller, uri: SipUri) -> object:
+def asked(caller: Caller | None, uri: SipUri, *by: str, before: int = 0) -> SignClaims | None:
+    """Of a call that these have forwarded, the first first; so many before it came here."""
     service = Authentication(REALM)
     service.use_date(WallClock(1_790_000_000.0))
-    return service.question(CAME, CAME, caller, uri, "p1", 0.0)
+    sent = CAME
+    for user in by:
+        sent = sent.replace(fields=sent.fields.with_first("Diversion", f"<sip:{user}@{REALM}>"))
+    return service.question(Outgoing(sent, CAME, caller, before, uri, "p1"), 0.0)
 
 
 def test_bob_signs_that_it_goes_to_carol() -> None:
     question = asked(Caller("alice", "", 0, frozenset({party_of(BOB)})), CAROL)
     assert question is not None
-    assert (question.user, question.ppt) == ("bob", "div")  # type: ignore[attr-defined]
-    assert question.claims.div == party_of(BOB)  # type: ignore[attr-defined]
-    assert question.claims.orig == party_of(SipUri(REALM, "alice"))  # type: ignore[attr-defined]
+    assert (question.user, question.ppt) == ("bob", "div")
+    assert question.claims.div == party_of(BOB)
+    assert question.claims.orig == party_of(SipUri(REALM, "alice"))
 
 
 def test_nobody_signs_what_the_caller_has_signed_already() -> None:
@@ -43,3 +48,27 @@ def test_nor_what_is_not_proved() -> None:
     assert asked(UNKNOWN, CAROL) is None
     assert "identity" not in identity.requested(CAME, PEER, None, REALM, caller=UNKNOWN).fields
     assert "identity" in identity.requested(CAME, PEER, None, REALM, caller=Caller("alice")).fields
+
+
+def signed(question: SignClaims | None) -> list[tuple[str, str, str]]:
+    """Who signs, for whom it was, and for whom it is."""
+    assert question is not None
+    each = (question, *question.forwards)
+    return [(one.user, one.claims.div.name if one.claims.div else "", min(one.claims.dest).name) for one in each]
+
+
+def test_each_who_has_forwarded_it_here_signs_to_whom() -> None:
+    """Of a call that is not proved as well: who forwards it may have to pay for it."""
+    bob, carol, dave = (f"sip:{name}@{REALM}" for name in ("bob", "carol", "dave"))
+    chain = [("bob", bob, carol), ("carol", carol, dave)]
+    uri = SipUri(REALM, "dave")
+    assert signed(asked(UNKNOWN, uri, "bob", "carol")) == chain
+    assert signed(asked(None, uri, "bob", "carol")) == chain, "of a phone here that is not to be named"
+    assert signed(asked(Caller("alice", "", 0, frozenset({party_of(BOB)})), uri, "bob", "carol")) == chain
+    assert signed(asked(UNKNOWN, uri, "bob", "carol", before=1)) == chain[1:]
+
+
+def test_whose_forwarding_is_not_proved_has_not_forwarded_it() -> None:
+    came = CAME.replace(fields=CAME.fields.with_first("Diversion", f"<sip:bob@{REALM}>"))
+    for caller, forwarded in ((UNKNOWN, ()), (Caller("alice"), ()), (Caller(forwarders=frozenset({"bob"})), ("bob",))):
+        assert identity.diverted(identity.requested(came, PEER, None, REALM, caller=caller)) == forwarded
