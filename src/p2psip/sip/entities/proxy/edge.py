@@ -17,6 +17,7 @@ from p2psip.sip.entities.own import WAY_PARAM, is_own_domain
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring, End
 from p2psip.sip.entities.proxy.context import Branch, Context
+from p2psip.sip.entities.proxy.resolvers import with_diversions
 from p2psip.sip.entities.questions import SignClaims, Signed, Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.message import Request, Response
@@ -97,6 +98,7 @@ class Edge:
             # RFC 5658 section 5: one for each side, so that each side has one that it can use.
             sides = [routing.side_uri(side, place, self._config, self._transport, self._tokens) for side, place in ends]
             record = sides if sides[0] != sides[1] else sides[:1]
+        request = with_diversions(request, branch.target.diversions)
         fields, place = request.fields, branch.place
         if place is not None:
             fields = identity.without_proof(fields, is_agent=place.is_agent)
