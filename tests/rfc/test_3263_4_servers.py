@@ -78,6 +78,15 @@ def test_4_maddr_is_the_target() -> None:
     assert hops("sip:bob@example.org;maddr=example.com", EXAMPLE) == hops("sip:bob@example.com", EXAMPLE)
 
 
+@pytest.mark.parametrize("uri", ["sip:bob@example.com.", "sip:bob@192.0.2.9;maddr=Example.Com."])
+def test_4_a_name_with_its_last_dot_is_the_same_name(uri: str) -> None:
+    """RFC 3261 section 25.1; and RFC 6066 section 3 has none in what TLS asks for: "without a trailing dot"."""
+    found, asked = run(uri, EXAMPLE)
+    same, also_asked = run(uri.replace("Example.Com.", "example.com").replace("com.", "com"), EXAMPLE)
+    assert (found, asked) == (same, also_asked)
+    assert len(found.hops) == 4
+
+
 # 4.1: selecting a transport protocol
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, as_domain
 from p2psip.base.srv_order import in_order
 from p2psip.sip.entities.domains.dns_answers import FindRecords, Naptr, Records
 from p2psip.sip.message.uri import SipUri
@@ -106,7 +106,7 @@ def locate(uri: SipUri, permits: Permits, rng: random.Random) -> Steps:
     course = _Course()
     # Section 4: "we define TARGET as the value of the maddr parameter of the URI, if present, otherwise, the host
     # value of the hostport component of the URI."
-    target = (uri.param("maddr") or uri.host).lower().rstrip(".")
+    target = as_domain(uri.param("maddr") or uri.host)
     carrier = _asked_for(uri)
     if carrier is None:
         return course.nothing(f"nothing here speaks {uri.scheme} over {uri.transport}")

@@ -111,6 +111,19 @@ def test_a_call_to_another_domain_and_back(world: World, alice: Phone, bob: Phon
     assert world.forgets_all()
 
 
+def test_a_domain_with_its_last_dot(world: World, alice: Phone, bob: Phone) -> None:
+    """RFC 3261 section 25.1: it means the same, there and here; and in a dialog it goes on as it came."""
+    bob.contact = NameAddr(SipUri("phone.example.org", "bob", dot="."))
+    made = call(world, alice, f"sip:bob@{ELSEWHERE}.")
+    assert made.is_up
+    assert call(world, alice, f"sip:alice@{OVERLAY}.").statuses[-1] == 480, "she has one phone"
+    assert call(world, bob, f"sip:alice@{OVERLAY}.").is_up
+    alice.hang_up(made)
+    world.run(2.0)
+    assert bob.received[-1].method == "BYE"
+    assert bob.received[-1].uri_text == "sip:bob@phone.example.org."
+
+
 def test_whoever_was_called_hangs_up(world: World, alice: Phone, bob: Phone) -> None:
     """His BYE finds alice by the token in our Record-Route, and not by a memory."""
     made = call(world, alice, f"sip:bob@{ELSEWHERE}")
