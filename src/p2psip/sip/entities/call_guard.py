@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.sip.entities.calls import CallKey, call_key
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.kept_calls import KeptCall, KeptEnd
 from p2psip.sip.message.build import make_request
@@ -57,13 +58,13 @@ _SERVER = Address("127.0.0.1", 0)
 _MISSED = frozenset({408, 430, 480, 503, 504})
 """What those answer, with a Reason, who have not reached the phone. Whatever else comes, there is somebody."""
 
-Key = tuple[str, frozenset[str]]
-"""Call-ID, and the tags of both ends."""
+TARGET_REFRESHES = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
+"""What says anew where an end of a dialog is (RFC 3261 section 6, RFC 3311 section 5.1, RFC 6665 section B.12)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallUp(Effect):
-    """An INVITE was answered with a 2xx, both in the overlay's terms.
+    """An INVITE, or in a call what else says where its ends are, was answered with a 2xx: both in the overlay's terms.
 
     `here` says of the caller and of the callee whether it is a phone of this peer, `ways` by what both are reached.
     """
@@ -89,12 +90,14 @@ class _End:
     is_here: bool
     cseq: int = 0
     """The greatest sequence number that has come from there."""
+    refreshed: int = -1
+    """That of the last request from there that has said where both are."""
     missed_since: float | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    key: Key
+    key: CallKey
     ends: tuple[_End, _End]
     flows: frozenset[int] = frozenset()
 
@@ -122,11 +125,11 @@ class CallGuard:
         self._layer = TransactionLayer(
             TransportLayer((Listener("UDP", LOCAL_ADDRESS),)), rng, config.timers, config.limits.transactions
         )
-        self._calls: OrderedDict[Key, _Call] = OrderedDict()
-        self._on_flow: dict[int, set[Key]] = {}
-        self._timers: Timers[Key | None] = Timers()
+        self._calls: OrderedDict[CallKey, _Call] = OrderedDict()
+        self._on_flow: dict[int, set[CallKey]] = {}
+        self._timers: Timers[CallKey | None] = Timers()
         """When the ends of a call are asked; None: when the calls are to be kept."""
-        self._kept: frozenset[Key] = frozenset()
+        self._kept: frozenset[CallKey] = frozenset()
         """Those that were to be kept last."""
         self._effects: list[Effect] = []
 
@@ -142,18 +145,26 @@ class CallGuard:
         caller_at, callee_at = _contact(request), _contact(response)
         call = self._calls.get(key)
         if call is not None:
+            asker = call.end_of(request.from_)
+            if request.cseq.number <= asker.refreshed:
+                # A 2xx that is repeated (13.3.1.4), or has come by another way: both may have moved since.
+                return
+            asker.refreshed = request.cseq.number
             for name, contact in ((request.from_, caller_at), (response.to, callee_at)):
                 end = call.end_of(name)
                 end.contact = contact or end.contact
+            self._use(call, up.ways)
             return
         if request.to.tag or not any(up.here) or caller_at is None or callee_at is None:
             # It was forgotten, or has begun before this peer did.
             return
         # 12.1.1, 12.1.2: the route set of the callee is in the request's order, that of the caller in reverse order.
-        caller = _End(request.from_, caller_at, request.record_routes, up.here[0], request.cseq.number)
+        number = request.cseq.number
+        caller = _End(request.from_, caller_at, request.record_routes, up.here[0], number, number)
         callee = _End(response.to, callee_at, response.record_routes[::-1], up.here[1])
-        flows = frozenset(way.flow for way in up.ways if isinstance(way, FlowHop))
-        self._enter(_Call(key, (caller, callee), flows), now + ASKED_S, now)
+        call = _Call(key, (caller, callee))
+        self._enter(call, now + ASKED_S, now)
+        self._use(call, up.ways)
 
     def note(self, request: Request, now: float) -> None:
         """A request within a dialog has come: with a BYE its call is over."""
@@ -222,12 +233,20 @@ class CallGuard:
 
     def _enter(self, call: _Call, ask_at: float, now: float) -> None:
         self._calls[call.key] = call
-        for flow in call.flows:
-            self._on_flow.setdefault(flow, set()).add(call.key)
         self._timers.set(call.key, ask_at, "is there still another end of a call?")
         if len(self._calls) > GUARDED_MAX:
             self._forget(next(iter(self._calls.values())), now)
         self._changed(now)
+
+    def _use(self, call: _Call, ways: Iterable[Hop | None]) -> None:
+        """By these both ends are reached from now on."""
+        for flow in call.flows:
+            self._on_flow[flow].discard(call.key)
+            if not self._on_flow[flow]:
+                del self._on_flow[flow]
+        call.flows = frozenset(way.flow for way in ways if isinstance(way, FlowHop))
+        for flow in call.flows:
+            self._on_flow.setdefault(flow, set()).add(call.key)
 
     def _changed(self, now: float) -> None:
         if None not in self._timers:
@@ -237,10 +256,7 @@ class CallGuard:
         if self._calls.pop(call.key, None) is None:
             return
         self._timers.cancel(call.key)
-        for flow in call.flows:
-            self._on_flow[flow].discard(call.key)
-            if not self._on_flow[flow]:
-                del self._on_flow[flow]
+        self._use(call, ())
         self._changed(now)
 
     def _ask(self, call: _Call, now: float) -> None:
@@ -314,8 +330,8 @@ def _request(
     )
 
 
-def _key_of(message: Request | Response) -> Key:
-    return message.call_id, frozenset({message.from_.tag, message.to.tag})
+def _key_of(message: Request | Response) -> CallKey:
+    return call_key(message.call_id, message.from_.tag, message.to.tag)
 
 
 def _save(call: _Call) -> KeptCall:
