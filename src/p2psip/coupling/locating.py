@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
-from p2psip.base.ids import ResourceId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.coupling.contact_prefs import read_prefs
 from p2psip.coupling.gateways import Gateways, GatewaysKnown
@@ -54,7 +54,7 @@ from p2psip.sip.entities.gate.identity import line_uri
 from p2psip.sip.entities.gateway.terms import is_number
 from p2psip.sip.entities.own import BY_HOME, BY_RESPONSIBLE
 from p2psip.sip.entities.proxy.resolvers import diversion
-from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Target
+from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Rung, Target
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, escape_user
@@ -237,6 +237,10 @@ class Locator:
     def _over(self, token: int, search: _Search, now: float) -> None:
         """A part of a search is over: the last of them ends it."""
         search.open -= 1
+        if not search.open:
+            for absent in self._stand_ins(search, now):
+                search.diversions[self._aor(absent.user)] = absent.diversions
+                self._look_up(token, search, self._aor(absent.user), now)
         if search.open:
             return
         if not (search.found or search.numbers or search.failures) and search.aor != search.in_lower_case:
@@ -244,6 +248,18 @@ class Locator:
             self._look_up(token, search, search.aor, now)
         else:
             self._end(token, now)
+
+    def _stand_ins(self, search: _Search, now: float) -> list[Rung]:
+        """Who is called for members of a group of whom nothing was found, neither here nor elsewhere."""
+        elsewhere = {aor for aor, entry in search.found if _peer_of(entry) != self._node.node_id}
+        return [
+            rung.absent
+            for rung in search.question.group
+            if rung.absent is not None
+            and self._aor(rung.absent.user) not in search.seen
+            and self._aor(rung.user) not in elsewhere
+            and not self._here(search, rung.user, now)
+        ]
 
     def read(self, aor: str, answer: Answer, now: float) -> Registrations:
         """The entries in the answer to a Fetch for `aor` that count, newest first."""
@@ -421,6 +437,11 @@ class Locator:
 def _name_of(aor: str) -> str:
     """The user of a canonical AoR."""
     return aor.rpartition("@")[0]
+
+
+def _peer_of(entry: LineRegistration) -> NodeId | None:
+    """The peer that an entry leads to, if it leads to one."""
+    return entry.target.peer if isinstance(entry.target, RegistrationRoute) else None
 
 
 def _forwarded_to(targets: Sequence[Target], diversions: tuple[NameAddr, ...]) -> Sequence[Target]:

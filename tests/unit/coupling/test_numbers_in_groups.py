@@ -64,6 +64,24 @@ def test_a_member_forwards_all_calls_to_a_telephone(ring: Ringing, who: str, is_
     assert [bob.rang, carol.rang] == [int(who != "bob"), int(who != "carol" and ring == "all")]
 
 
+@pytest.mark.parametrize("is_at", [0, 1])
+def test_a_member_whose_phone_is_off_is_called_where_he_wants_that(is_at: int) -> None:
+    """At which peer he is does not matter, and the others ring as ever."""
+    provider = Provider(180)
+    world = world_of(provider)
+    alice, bob, carol = world.with_phones((0, "alice"), (is_at, "bob"), (1 - is_at, "carol"), answer_s=None)
+    forward(world, is_at, "bob", no_answer=MOBILE)
+    alice.dial("sales")
+    world.run(3.0)
+    assert (bob.rang, carol.rang, provider.called) == (1, 1, []), "he is there"
+    alice.hang_up(1)
+    bob.run(bob.agent.unregister)
+    world.run(5.0)
+    alice.dial("sales")
+    world.run(8.0)
+    assert (bob.rang, carol.rang, provider.called) == (1, 2, [MOBILE])
+
+
 def test_a_number_that_is_a_member() -> None:
     provider = Provider()
     world = world_of(provider, members=("bob", MOBILE), payer="alice")

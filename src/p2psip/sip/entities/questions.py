@@ -22,11 +22,13 @@ searches in DNS 4, 9, 14 ..., its agents 5, 10, 15 ...."""
 class Rung:
     """One of several who are called at once: a member of a group, or to whom he forwards all his calls.
 
-    `diversions` say by whom it has been forwarded there (RFC 5806), the latest first.
+    `diversions` say by whom it has been forwarded there (RFC 5806), the latest first. `absent` is called where no phone
+    of this one is registered.
     """
 
     user: str
     diversions: tuple[NameAddr, ...] = ()
+    absent: Rung | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ their peers decide of the others.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted, line_uri
-from p2psip.sip.entities.handling.call_handling import CallMoment, Divert, RefuseCall, decide
+from p2psip.sip.entities.handling.call_handling import CallMoment, Decision, Divert, RefuseCall, decide
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.own import is_user
@@ -19,7 +21,7 @@ from p2psip.sip.entities.questions import LocateUser, NotLocated, Rung
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.urgency import is_marked
 
-_NO_ANSWER = 408
+_NO_ANSWER, _AWAY = 408, 480
 
 
 def group_of(asked: Asked, config: ServerConfig) -> tuple[str, Group] | None:
@@ -101,7 +103,9 @@ class ByGroup:
         return {user.lower() for user in users}
 
     def _ringing(self, members: tuple[str, ...], asked: Asked, now: float) -> tuple[Rung, ...]:
-        """At whom it rings, each once: not at who calls, nor who takes no call now; who forwards all is not there."""
+        """At whom it rings, each once: not at who calls, who has forwarded the call here, or who takes no call now; who
+        forwards all is not there.
+        """
         request = asked.routed.request
         moment = CallMoment(
             asserted(request, self._config.realm), self._handlings.minute(now), None, is_marked(request)
@@ -112,14 +116,25 @@ class ByGroup:
             # Who is a member himself is so first of all.
             if one is not None and (one.user not in rung or not one.diversions):
                 rung[one.user] = one
-        nobody = {asked.user, *self._config.numbering.groups}
-        return tuple(one for user, one in rung.items() if user not in nobody)
+        nobody = {asked.user, *self._config.numbering.groups, *diverted(request)}
+        rings = {user: one for user, one in rung.items() if user not in nobody}
+        return tuple(
+            replace(one, absent=None) if one.absent is not None and one.absent.user in nobody | rings.keys() else one
+            for one in rings.values()
+        )
 
     def _rings_instead(self, member: str, moment: CallMoment) -> Rung | None:
         handling = self._handlings.of(member)
-        match decide(handling, member, moment) if handling is not None else None:
-            case RefuseCall():
-                return None
-            case Divert(to, _, reason):
-                return Rung(to, (diversion(line_uri(member, self._config.realm), reason),))
-        return Rung(member)
+        if handling is None:
+            return Rung(member)
+        decision = decide(handling, member, moment)
+        if isinstance(decision, RefuseCall):
+            return None
+        absent = self._diverted(member, decide(handling, member, replace(moment, status=_AWAY)))
+        return self._diverted(member, decision) or Rung(member, absent=absent)
+
+    def _diverted(self, member: str, decision: Decision | None) -> Rung | None:
+        """Who is called for him, if he wants that."""
+        if not isinstance(decision, Divert):
+            return None
+        return Rung(decision.to, (diversion(line_uri(member, self._config.realm), decision.reason),))
