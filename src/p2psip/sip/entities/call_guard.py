@@ -58,6 +58,9 @@ _SERVER = Address("127.0.0.1", 0)
 _MISSED = frozenset({408, 430, 480, 503, 504})
 """What those answer, with a Reason, who have not reached the phone. Whatever else comes, there is somebody."""
 
+EARLY_MAX = 256
+"""Calls that ring, and of which an end has moved meanwhile; the eldest is forgotten first."""
+
 TARGET_REFRESHES = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
 """What says anew where an end of a dialog is (RFC 3261 section 6, RFC 3311 section 5.1, RFC 6665 section B.12)."""
 
@@ -126,6 +129,8 @@ class CallGuard:
             TransportLayer((Listener("UDP", LOCAL_ADDRESS),)), rng, config.timers, config.limits.transactions
         )
         self._calls: OrderedDict[CallKey, _Call] = OrderedDict()
+        self._early: OrderedDict[CallKey, dict[str, SipUri | None]] = OrderedDict()
+        """By its tag, where each end of a call is that rings, if an UPDATE has said that (RFC 3311 section 5.1)."""
         self._on_flow: dict[int, set[CallKey]] = {}
         self._timers: Timers[CallKey | None] = Timers()
         """When the ends of a call are asked; None: when the calls are to be kept."""
@@ -155,9 +160,16 @@ class CallGuard:
                 end.contact = contact or end.contact
             self._use(call, up.ways)
             return
+        if request.method == "UPDATE" and any(up.here):
+            self._early[key] = {request.from_.tag: caller_at, response.to.tag: callee_at}
+            if len(self._early) > EARLY_MAX:
+                self._early.popitem(last=False)
+        # What the caller has said in its INVITE may be over by now; what the callee says here is the latest.
+        caller_at = self._early.get(key, {}).get(request.from_.tag) or caller_at
         if request.to.tag or not any(up.here) or caller_at is None or callee_at is None:
-            # It was forgotten, or has begun before this peer did.
+            # It rings, or it was forgotten, or has begun before this peer did.
             return
+        self._early.pop(key, None)
         # 12.1.1, 12.1.2: the route set of the callee is in the request's order, that of the caller in reverse order.
         number = request.cseq.number
         caller = _End(request.from_, caller_at, request.record_routes, up.here[0], number, number)

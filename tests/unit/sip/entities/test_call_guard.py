@@ -77,6 +77,40 @@ def test_12_2_an_end_is_asked_where_it_has_said_last_that_it_is(world, alice, bo
     assert asked_at(bob) == where
 
 
+def ringing(world, phone):
+    """It has called bob, and is in an early dialog with him (12.1)."""
+    call = phone.invite("bob")
+    world.run(1.0)
+    early = call.responses[-1]
+    call.local, call.remote, call.target = early.from_, early.to, early.contacts[0].sip_uri
+    call.routes = tuple(reversed(early.record_routes))
+    return call
+
+
+def test_15_a_caller_may_say_goodbye_while_it_rings(world, one, other, alice, bob):
+    """ "The caller's UA MAY send a BYE for either confirmed or early dialogs": an answer that crosses it is no call."""
+    bob.answers_after_s = 2.0
+    alice.hang_up(ringing(world, alice))
+    world.run(1.0)
+    again(world, other, said_last(world, bob, b"SIP/2.0 180"))
+    bob._reply(bob.calls[0], 200)
+    world.run(1.0)
+    assert guarded(one, other) == [0, 0]
+    assert [len(server.core.state._calls) for server in (one, other)] == [0, 0]
+
+
+def test_3311_5_1_an_end_may_move_while_it_rings(world, alice, bob):
+    """Section 1: "It can be sent by a UA within a dialog (early or confirmed)"."""
+    bob.answers_after_s = 3.0
+    call = ringing(world, alice)
+    moved(alice, call, "UPDATE", "moved")
+    world.run(4.0)
+    assert call.is_up
+    world.run(ASKED_S)
+    assert asked_at(alice) == "moved"
+    assert asked_at(bob) == "bob"
+
+
 def test_an_end_that_comes_by_another_connection_is_asked_soon_when_that_is_lost(world, one, other, alice, bob, call):
     """The link between the peers was lost and is there again; over the new one the call has been refreshed."""
     world.cut(one.flows[one.links["two"]])
