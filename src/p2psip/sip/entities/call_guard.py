@@ -58,6 +58,10 @@ _SERVER = Address("127.0.0.1", 0)
 _MISSED = frozenset({408, 430, 480, 503, 504})
 """What those answer, with a Reason, who have not reached the phone. Whatever else comes, there is somebody."""
 
+UNSEEN_MAX = 10_000
+"""So many requests an end may have sent after its call was written down: a goodbye in its name has a higher number, and
+"it is possible for the CSeq sequence number to be higher than the remote sequence number by more than one" (12.2.2)."""
+
 EARLY_MAX = 256
 """Calls that ring, and of which an end has moved meanwhile; the eldest is forgotten first."""
 
@@ -104,6 +108,11 @@ class _Call:
     ends: tuple[_End, _End]
     flows: frozenset[int] = frozenset()
 
+    @property
+    def contacts(self) -> tuple[SipUri, ...]:
+        """Where its ends are."""
+        return tuple(end.contact for end in self.ends)
+
     def end_of(self, name: NameAddr) -> _End:
         return self.ends[0] if self.ends[0].name.tag == name.tag else self.ends[1]
 
@@ -134,8 +143,8 @@ class CallGuard:
         self._on_flow: dict[int, set[CallKey]] = {}
         self._timers: Timers[CallKey | None] = Timers()
         """When the ends of a call are asked; None: when the calls are to be kept."""
-        self._kept: frozenset[CallKey] = frozenset()
-        """Those that were to be kept last."""
+        self._kept: dict[CallKey, tuple[SipUri, ...]] = {}
+        """Those that were to be kept last, and where their ends were."""
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:
@@ -159,6 +168,7 @@ class CallGuard:
                 end = call.end_of(name)
                 end.contact = contact or end.contact
             self._use(call, up.ways)
+            self._changed(now)
             return
         if request.method == "UPDATE" and any(up.here):
             self._early[key] = {request.from_.tag: caller_at, response.to.tag: callee_at}
@@ -223,8 +233,8 @@ class CallGuard:
         for key in self._timers.pop_due(now):
             if key is not None:
                 self._ask(self._calls[key], now)
-            elif self._kept != self._calls.keys():
-                self._kept = frozenset(self._calls)
+            elif self._kept != (now_kept := {key: call.contacts for key, call in self._calls.items()}):
+                self._kept = now_kept
                 self._effects.append(CallsToKeep())
         self._run(now)
 
@@ -362,7 +372,7 @@ def _load(kept: KeptCall) -> _Call:
             parse_sip_uri(_read(end.contact)),
             tuple(NameAddr.parse(_read(route)) for route in end.routes),
             end.is_here,
-            end.cseq,
+            end.cseq + UNSEEN_MAX,
         )
         for end in kept.ends
     ]

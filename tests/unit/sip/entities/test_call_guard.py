@@ -6,7 +6,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities import call_guard
-from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, LOST_S, SOON_S
+from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, KEEP_AFTER_S, LOST_S, SOON_S
 from p2psip.sip.entities.calls import Goodbyes, call_key
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.transports.arrivals import Datagram
@@ -260,6 +260,34 @@ def test_a_peer_that_was_started_anew_asks_what_has_become_of_its_calls(world, o
     world.run(AGAIN_S + 1.0)
     assert methods(alice)[-1] == "BYE"
     assert guarded(again) == [0]
+
+
+def test_after_a_restart_the_goodbye_has_a_number_that_the_phone_takes(world, one, other, alice, bob, call):
+    """What was written down is older than what bob has said since: keys, or that the session goes on."""
+    snapshot = one.core.snapshot(world.now)
+    bob.cseq = iter(range(70, 80))
+    bob.send(bob.in_dialog(bob.calls[0], "INFO"))
+    world.run(1.0)
+    again = world.server("one", "10.1.0.1")
+    world.link(again, other)
+    again.core.restore(snapshot, world.now, 5.0)
+    bob.answers["OPTIONS"] = 481
+    world.run(AGAIN_S + 1.0)
+    assert alice.received[-1].method == "BYE"
+    assert alice.received[-1].cseq.number > 70
+
+
+def test_where_an_end_is_now_is_written_down(world, one, alice, bob, call):
+    """Not that a call goes on: disks wear out."""
+    world.run(KEEP_AFTER_S)
+    assert len(one.kept) == 1
+    for user, times in (("bob", 1), ("moved", 2), ("moved", 2)):
+        moved(bob, bob.calls[0], "UPDATE", user)
+        world.run(KEEP_AFTER_S + 1.0)
+        assert len(one.kept) == times
+    alice.hang_up(call)
+    world.run(KEEP_AFTER_S + 1.0)
+    assert len(one.kept) == 3
 
 
 def test_what_is_damaged_in_a_snapshot_is_left_out(world, one, alice, bob, call):
