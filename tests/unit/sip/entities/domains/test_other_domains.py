@@ -152,6 +152,19 @@ def test_the_server_that_is_down_is_passed_over(world: World, alice: Phone, bob:
     assert call(world, alice, f"sip:bob@{ELSEWHERE}", 20.0).is_up
 
 
+def test_a_call_that_has_reached_no_server_keeps_the_next_one_from_none(
+    world: World, far: Server, alice: Phone, bob: Phone
+) -> None:
+    """What has failed is not remembered against a server: 4.3 is about one request."""
+    first = world.dns[f"_sip._udp.{ELSEWHERE}", "SRV"].srvs[0]
+    world.dns[f"_sip._udp.{ELSEWHERE}", "SRV"] = Records((first, first._replace(priority=2, port=5090)))
+    far.is_alive = False
+    made = call(world, alice, f"sip:bob@{ELSEWHERE}", 80.0)
+    assert made.statuses[-1] >= 400
+    far.is_alive = True
+    assert call(world, alice, f"sip:bob@{ELSEWHERE}").is_up
+
+
 def test_503_is_a_failure_of_that_server(world: World, alice: Phone, bob: Phone) -> None:
     """4.3: "For SIP requests, failure occurs if the transaction layer reports a 503 error response"."""
     busy = world.phone("busy", world.servers["far"], Address("91.92.93.50", 5060), refuses_with=503)
