@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import heapq
 import importlib
 import itertools
 import pkgutil
@@ -22,30 +21,36 @@ from typing import Any
 import httpx2
 import pytest
 from accounts import CHEAP, accounts
+from calls_by_ways import cast
 from effort import times
-from fake_rtpengine import AT, FakeRtpengine
+from gateway_peers import Provider, overlay
 from ice_internet import ice_internet
-from sip_world import World
+from naps_of_calls import (
+    HERE,
+    nap_of_a_media_engine,
+    nap_of_a_media_relay,
+    nap_of_a_question_to_a_trunk,
+    nap_of_a_search_in_dns,
+    nap_of_a_server,
+    nap_of_a_switchboard,
+    nap_of_a_trunk,
+    nap_of_a_verification,
+    nap_of_media,
+    nap_of_two_calls_that_hear_each_other,
+    nap_of_what_a_server_does_itself,
+)
+from sleeping import HOUR_S, jump
 from turn_bench import PEER, SERVER, Bench
-from watching import PRESENCE
 
 import p2psip
 from p2psip.base.address import Address
-from p2psip.base.effects import AskAnswered
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import is_due
 from p2psip.base.wallclock import WallClock
+from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
-from p2psip.media.engine import MediaEngine, Performance
-from p2psip.media.g711 import PCMU
-from p2psip.media.negotiation import Agreement, Direction
-from p2psip.media.relay.description import read
-from p2psip.media.relay.ports import OpenPorts
-from p2psip.media.relay.relay import CALLEE, CALLER, Relay
-from p2psip.media.relay.rtpengine.engine_calls import EngineCall, PrepareCall, RtpEngine
-from p2psip.media.relay.rtpengine.engine_control import EngineState
-from p2psip.media.relay.sides import Phone
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
     SIP_REGISTRATION_KIND,
@@ -73,7 +78,6 @@ from p2psip.reload.wire.header import FRAGMENT_ALWAYS_SET, Destination, Forwardi
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.message import join, split
 from p2psip.sim.certified import CertifiedOverlay
-from p2psip.sim.clock import VirtualClock
 from p2psip.sim.discovery_runs import SETTINGS
 from p2psip.sim.ip.boxes import SYMMETRIC
 from p2psip.sim.ip.packet import Protocol
@@ -86,26 +90,14 @@ from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sim.topologies import CASES, Case
 from p2psip.sim.world import Host
-from p2psip.sip.entities.agents.types import AgentConfig
-from p2psip.sip.entities.agents.user_agent import UserAgent
-from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.server import SipServer
-from p2psip.sip.message.headers import NameAddr
-from p2psip.sip.message.uri import SipUri
-from p2psip.sip.transports.arrivals import Datagram, FlowData, FlowUp
-from p2psip.sip.transports.effects import SendUdp
-from p2psip.sip.transports.hops import UdpHop
-from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.sip_records import Reassembly, records_of
 from p2psip.turn.client import TurnClient
 from p2psip.turn.values import Flow, Transmit
 
 DRIVERS = ("p2psip.net", "p2psip.sim", "p2psip.daemon", "p2psip.cli", "p2psip.api")
-HOUR_S = 3600.0
 SLEEPS_S = (20.0, 640.0, HOUR_S)
 LATE_S = 600.0
 CALLS_MAX = 4
-HERE = "192.0.2.1"
 
 
 def cores() -> list[type]:
@@ -142,17 +134,6 @@ def _watched(core: type, real: Callable[..., Any], late_s: dict[type, float]) ->
     return handle_timeout
 
 
-def jump(clock: VirtualClock, seconds: float, rng: random.Random) -> None:
-    """Time goes on without anybody; what was to happen meanwhile happens now, in this order or another."""
-    clock.now += seconds
-    overdue = sorted(entry for entry in clock._heap if entry[0] <= clock.now)
-    others = [entry for entry in clock._heap if entry[0] > clock.now]
-    if rng.random() < 0.5:
-        rng.shuffle(overdue)
-    clock._heap = [(clock.now, number - len(overdue), *run) for number, (_, _, *run) in enumerate(overdue)] + others
-    heapq.heapify(clock._heap)
-
-
 def fall_asleep(world: SimulatedPeers, seconds: float, rng: random.Random) -> None:
     """All machines sleep; some look at their timers before anything else."""
     jump(world.world.clock, seconds, rng)
@@ -162,19 +143,6 @@ def fall_asleep(world: SimulatedPeers, seconds: float, rng: random.Random) -> No
         for phone in site.phones.values():
             if rng.random() < 0.7:
                 phone.run(phone.agent.handle_timeout)
-
-
-def _agent(server: Address, phone: Address) -> UserAgent:
-    return UserAgent(
-        AgentConfig(
-            address_of_record=SipUri(server.host, "alice"),
-            contact=SipUri(phone.host, "alice", phone.port),
-            server=UdpHop(server),
-            listeners=(Listener("UDP", phone),),
-            password="secret",
-        ),
-        random.Random(1),
-    )
 
 
 def busy(world: SimulatedPeers, phones: list[SitePhone], rng: random.Random) -> None:
@@ -231,6 +199,28 @@ def nap(seed: int, topology: Case) -> None:
             world.run(rng.choice((0.0, 0.003, 0.03, 0.3, 3.0)))
         fall_asleep(world, rng.choice(SLEEPS_S), rng)
         world.run(rng.choice((1.0, 60.0)))
+
+
+def nap_of_a_home() -> None:
+    """A line that has a home peer says where it is much too late, and calls go by its home again."""
+    each = cast(CallsBy.HOME)
+    jump(each.world.world.clock, HOUR_S, random.Random(1))
+    each.callee.call(each.callee.handle_timeout)
+    each.world.run(60.0)
+    assert each.call()[0] == "talks"
+    assert each.home.carried()
+
+
+def nap_of_gateways() -> None:
+    """How far away the gateways are is not known yet: whoever waits is told what is known now."""
+    world, _ = overlay((Provider(), {}), (Provider(), {}))
+    site = world[0]
+    site.call(lambda now: site.peer.look_for_gateways("0049123", None, now, is_emergency=False))
+    assert world.run(5.0, stop=lambda: site.peer.gateways.next_deadline() is not None)
+    jump(world.world.clock, HOUR_S, random.Random(1))
+    site.call(site.handle_timeout)
+    (known,) = [each for each in site.host.events if isinstance(each, GatewaysKnown)]
+    assert [gateway.rtt_s for gateway in known.gateways] == [None, None]
 
 
 def nap_of_clients(seed: int) -> None:
@@ -359,107 +349,6 @@ def nap_of_a_path_for_calls() -> None:
         core.handle_timeout(HOUR_S)
 
 
-def nap_of_a_server() -> None:
-    """A SIP server: half a message over TCP, a password asked for."""
-    here, phone = Address("10.1.0.1", 5060), Address("10.1.0.11", 5060)
-    config = ServerConfig(
-        OVERLAY, frozenset({here.host}), (Listener("TCP", here), Listener("UDP", here)), SipUri(OVERLAY, "p")
-    )
-    server = SipServer(config, random.Random(1))
-    server.handle(FlowUp(1, "TCP", here, phone), 0.0)
-    server.handle(FlowData(1, b"INVITE sip:"), 0.0)
-    agent = _agent(here, phone)
-    agent.register(0.0)
-    for _ in range(2):
-        for effect in agent.drain():
-            if isinstance(effect, SendUdp):
-                server.handle(Datagram(here, phone, effect.data), 0.0)
-        for effect in server.drain():
-            if isinstance(effect, SendUdp):
-                agent.handle(Datagram(phone, here, effect.data), 0.0)
-    server.handle_timeout(HOUR_S)
-    agent.handle_timeout(HOUR_S)
-
-
-def nap_of_what_a_server_does_itself() -> None:
-    """A lamp that somebody watches, what he has published, and a star code whose answer is on the display."""
-    world = World()
-    server = world.server("one", "10.1.0.1", has_own_agents=True)
-    phone = world.phone("alice", server, Address("10.1.0.11", 5060))
-    assert phone.register().status == 200
-    uri = SipUri(server.address.host, "alice")
-    for method, event, body in (("SUBSCRIBE", "dialog", b""), ("PUBLISH", "presence", PRESENCE)):
-        extra = [
-            ("Contact", phone.contact),
-            ("Event", event),
-            ("Expires", 60),
-            ("Content-Type", "application/pidf+xml"),
-        ]
-        assert phone.ask(phone._new(method, uri, NameAddr(uri), extra, body)).status == 200
-    phone.invite("*78")
-    world.run(0.5)
-    server.core.handle_timeout(world.now + HOUR_S)
-
-
-def nap_of_media() -> None:
-    """A call with a tone, and one with an echo, of which a packet is missing."""
-    ends = (Address("10.1.0.11", 4000), Address("10.1.0.12", 4000))
-    engines = [
-        MediaEngine(Performance(tone_hz=440.0), random.Random(1)),
-        MediaEngine(Performance(echo=True), random.Random(2)),
-    ]
-    for engine, local, remote in zip(engines, ends, reversed(ends), strict=True):
-        engine.start("call", local, Agreement(remote, PCMU, 0, Direction.SENDRECV, 101), 0.0)
-    packets = []
-    for number in range(12):
-        engines[0].handle_timeout(0.02 * number)
-        packets += engines[0].drain()
-    for sent in (*packets[:3], *packets[4:]):
-        engines[1].handle_datagram(ends[1], ends[0], sent.data, 0.3)
-    for sent in engines[1].drain():
-        engines[0].handle_datagram(ends[0], ends[1], sent.data, 0.3)
-    for engine in engines:
-        engine.handle_timeout(HOUR_S)
-
-
-def nap_of_a_media_relay() -> None:
-    """A relayed call of which one side has been heard."""
-    relay, phones = Relay(random.Random(1)), [Phone(name, HERE, HERE) for name in ("alice", "bob")]
-    relay.start()
-    for effect in relay.drain():
-        if isinstance(effect, OpenPorts):
-            relay.handle_ports(effect.port, True, 0.0)
-    call = relay.begin("call", *phones)
-    for which in (CALLER, CALLEE):
-        lines = ("v=0", f"o=- 1 1 IN IP4 {HERE}", "s=-", f"c=IN IP4 {HERE}", "t=0 0", "m=audio 4000 RTP/AVP 0", "")
-        relay.describe(call, which, "\r\n".join(lines).encode(), 0.0)
-    relay.answered(call, 0.0)
-    relay.handle_timeout(HOUR_S)
-    assert call not in relay
-
-
-def nap_of_a_media_engine() -> None:
-    """A call that goes through it, one that nobody has begun, and one of which it has not been told yet."""
-    engine, theirs = RtpEngine(AT, random.Random(1)), FakeRtpengine()
-    (line,) = read(f"v=0\r\no=- 1 1 IN IP4 {HERE}\r\nc=IN IP4 {HERE}\r\nm=audio 4000 RTP/AVP 0\r\n".encode())
-    engine.handle_timeout(0.0)
-    prepared = []
-    for token in (1, 2, 3):
-        while effects := engine.drain():
-            prepared += [effect.answer for effect in effects if isinstance(effect, AskAnswered)]
-            for answer in theirs.answers(effects):
-                engine.handle_datagram(answer, 0.0)
-        engine.prepare(token, PrepareCall("call", (HERE, HERE), (line,), (0,)), 0.0)
-    begun, _ = prepared
-    assert isinstance(begun, EngineCall)
-    engine.claim(begun)
-    engine.watch(begun, 0.0)
-    for later_s in range(4):
-        engine.handle_timeout(HOUR_S + later_s)
-    # Nobody has answered since.
-    assert (len(engine), engine.state, begun.is_lost) == (1, EngineState.SILENT, True)
-
-
 def nap_of_a_turn_server_and_its_client() -> None:
     """An allocation with a permission and a channel; neither end has refreshed or forgotten anything meanwhile."""
     bench = Bench()
@@ -577,6 +466,14 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_media()
         nap_of_a_media_relay()
         nap_of_a_media_engine()
+        nap_of_two_calls_that_hear_each_other()
+        nap_of_a_switchboard()
+        nap_of_a_trunk()
+        nap_of_a_question_to_a_trunk()
+        nap_of_a_search_in_dns()
+        nap_of_a_verification()
+        nap_of_a_home()
+        nap_of_gateways()
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()
         nap_of_a_mourner()

@@ -78,6 +78,15 @@ def test_4_maddr_is_the_target() -> None:
     assert hops("sip:bob@example.org;maddr=example.com", EXAMPLE) == hops("sip:bob@example.com", EXAMPLE)
 
 
+@pytest.mark.parametrize("uri", ["sip:bob@example.com.", "sip:bob@192.0.2.9;maddr=Example.Com."])
+def test_4_a_name_with_its_last_dot_is_the_same_name(uri: str) -> None:
+    """RFC 3261 section 25.1; and RFC 6066 section 3 has none in what TLS asks for: "without a trailing dot"."""
+    found, asked = run(uri, EXAMPLE)
+    same, also_asked = run(uri.replace("Example.Com.", "example.com").replace("com.", "com"), EXAMPLE)
+    assert (found, asked) == (same, also_asked)
+    assert len(found.hops) == 4
+
+
 # 4.1: selecting a transport protocol
 
 
@@ -184,6 +193,17 @@ def test_4_1_without_srv_udp_for_sip_and_tls_for_sips() -> None:
     assert hops("sips:bob@example.com", zone) == ["tls 192.0.2.100:5061"]
 
 
+@pytest.mark.parametrize(
+    ("service", "expected"), [("SIP+D2U", "udp 192.0.2.100:5060"), ("SIPS+D2T", "tls 192.0.2.100:5061")]
+)
+def test_4_1_a_transport_that_naptr_has_chosen_is_that_of_the_domains_own_name_as_well(
+    service: str, expected: str
+) -> None:
+    """Where the SRV records that it names are not there."""
+    zone = {"NAPTR example.com": records(Naptr(1, 1, "s", service, "", "_sip.example.com"))}
+    assert hops("sip:bob@example.com", {**zone, "A example.com": records("192.0.2.100")}) == [expected]
+
+
 # 4.2: determining port and IP address
 
 
@@ -280,6 +300,58 @@ def test_who_does_not_answer_may_be_there_all_the_same() -> None:
     found, _ = run("sip:bob@example.com", {"NAPTR example.com": Records(problem="SERVFAIL")})
     assert (found.status, found.reason) == (480, "DNS does not answer for NAPTR example.com: SERVFAIL")
     assert run("sip:bob@example.com", {})[0].status == 404
+
+
+SILENT = Records(problem="SERVFAIL")
+WITHOUT_NAPTR = {key: value for key, value in EXAMPLE.items() if not key.startswith("NAPTR")}
+ADDRESS_ALONE = {"A example.com": records("192.0.2.100")}
+TLS, TCP, UDP = "tls 192.0.2.3:5061", ["tcp 192.0.2.1:5060", "tcp 192.0.2.2:5060"], "udp 192.0.2.1:5064"
+UDP_FIRST = {
+    **EXAMPLE,
+    "NAPTR example.com": records(
+        Naptr(10, 50, "s", "SIP+D2U", "", "_sip._udp.example.com"),
+        Naptr(20, 50, "s", "SIPS+D2T", "", "_sips._tcp.example.com"),
+        Naptr(30, 50, "s", "SIP+D2T", "", "_sip._tcp.example.com"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("uri", "zone", "silent", "expected"),
+    [
+        # What may have been TLS is not known: nothing that anybody on the way can read is taken for it.
+        ("sip:bob@example.com", EXAMPLE, "SRV _sips._tcp.example.com", []),
+        ("sip:bob@example.com", EXAMPLE, "A secure.example.com", []),
+        ("sip:bob@example.com", WITHOUT_NAPTR, "SRV _sips._tcp.example.com", []),
+        ("sip:bob@example.com", ADDRESS_ALONE, "SRV _sips._tcp.example.com", []),
+        ("sip:bob@example.com", ADDRESS_ALONE, "NAPTR example.com", []),
+        ("sip:bob@example.com", UDP_FIRST, "SRV _sips._tcp.example.com", [UDP]),
+        # Nor is it that there are no servers but the one that is called like the domain.
+        ("sip:bob@example.com", ADDRESS_ALONE, "SRV _sip._tcp.example.com", []),
+        ("sip:bob@example.com;transport=udp", ADDRESS_ALONE, "SRV _sip._udp.example.com", []),
+        ("sips:bob@example.com", ADDRESS_ALONE, "SRV _sips._tcp.example.com", []),
+        # The domain that its certificate proves is the right one, however it was found.
+        ("sip:bob@example.com", WITHOUT_NAPTR, "NAPTR example.com", [TLS]),
+        ("sips:bob@example.com", ADDRESS_ALONE, "NAPTR example.com", ["tls 192.0.2.100:5061"]),
+        # What is not known is not needed.
+        ("sip:bob@example.com", EXAMPLE, "SRV _sip._udp.example.com", [TLS, *TCP]),
+        ("sip:bob@example.com", EXAMPLE, "SRV _sip._tcp.example.com", [TLS, UDP]),
+        ("sip:bob@example.com", EXAMPLE, "A server2.example.com", [TLS, TCP[0], UDP]),
+        ("sips:bob@example.com", EXAMPLE, "A server1.example.com", [TLS]),
+        ("sip:bob@example.com", EXAMPLE, "AAAA secure.example.com", [TLS, *TCP, UDP]),
+        ("sip:bob@example.com;transport=tcp", EXAMPLE, "SRV _sips._tcp.example.com", TCP),
+        ("sip:bob@example.com:5060", EXAMPLE, "NAPTR example.com", ["udp 192.0.2.100:5060"]),
+    ],
+)
+def test_4_no_answer_is_not_the_answer_that_there_is_none(
+    uri: str, zone: Zone, silent: str, expected: list[str]
+) -> None:
+    """4.2: "If no SRV records were found": they are not found where DNS says so, and not where it says nothing."""
+    permits = Permits(lambda address: "", has_ipv6=silent.startswith("AAAA"))
+    found, _ = run(uri, {**zone, silent: SILENT}, permits)
+    assert list(map(str, found.hops)) == expected
+    if not expected:
+        assert (found.status, found.reason) == (480, f"DNS does not answer for {silent}: SERVFAIL")
 
 
 def test_what_was_learnt_is_said() -> None:

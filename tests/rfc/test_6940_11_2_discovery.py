@@ -169,6 +169,22 @@ def test_what_dns_does_not_have_is_told(tmp_path: Path) -> None:
     run(work)
 
 
+def test_4074_a_name_server_that_fails_for_addresses_of_ipv6_alone() -> None:
+    """What fails for one family says nothing of the other; and what nobody has answered is not said to be missing."""
+
+    async def work() -> None:
+        zone = {(SRV_NAME, "SRV"): ["0 0 443 box.example."], ("box.example", "A"): ["127.0.0.1"]}
+        async with dns_server(zone) as dns:
+            dns.fails.add(("box.example", "AAAA"))
+            (found,) = await find_servers(OVERLAY, resolver_of(dns.address), random.Random(1))
+            assert found.address == Address("127.0.0.1", 443)
+            dns.fails.add(("box.example", "A"))
+            with pytest.raises(RequestFailed, match=r"the targets of .* are not known \(.*SERVFAIL"):
+                await find_servers(OVERLAY, resolver_of(dns.address), random.Random(1))
+
+    run(work)
+
+
 def test_the_next_server_where_one_does_not_answer_or_has_another_s_document(tmp_path: Path) -> None:
     """ "If the XML is not valid or the instance-name attribute [...] does not match the overlay name, this
     configurations file SHOULD be discarded."

@@ -16,10 +16,11 @@ from p2psip.base.address import Address
 
 
 class DnsServer(asyncio.DatagramProtocol):
-    """Answers from `zone`: (name, type) to records as text. All else does not exist."""
+    """Answers from `zone`: (name, type) to records as text. It `fails` for some, and all else does not exist."""
 
     def __init__(self, zone: Mapping[tuple[str, str], Sequence[str]]) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.fails: set[tuple[str, str]] = set()
         self._zone = zone
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -38,7 +39,9 @@ class DnsServer(asyncio.DatagramProtocol):
         self.asked.append(key)
         answer = dns.message.make_response(query)
         answer.flags |= dns.flags.RA
-        if records := self._zone.get(key):
+        if key in self.fails:
+            answer.set_rcode(dns.rcode.SERVFAIL)
+        elif records := self._zone.get(key):
             answer.answer.append(dns.rrset.from_text(question.name, 60, "IN", key[1], *records))
         elif not any(name == key[0] for name, _ in self._zone):
             answer.set_rcode(dns.rcode.NXDOMAIN)

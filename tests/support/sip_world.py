@@ -348,6 +348,8 @@ class Server:
         self.reports: list[RequestCarried] = []
         self.changes: list[BindingsChanged] = []
         self.notes: list[Note] = []
+        self.kept: list[bytes] = []
+        """What it has had written down of its calls, each time."""
         self.relayed: list[RelayEnded] = []
         """Calls whose media went through it, and how they ended."""
         self.engine = FakeRtpengine()
@@ -397,7 +399,9 @@ class Server:
                     self.changes.append(effect)
                 case HandlingChanged():
                     self.handled.append(effect)
-                case SendRtp() | MediaReleased() | CallsToKeep():
+                case CallsToKeep():
+                    self.kept.append(self.core.snapshot(self.world.now))
+                case SendRtp() | MediaReleased():
                     pass
                 case OpenFlow():
                     self.opened.append(effect)

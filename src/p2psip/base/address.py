@@ -18,6 +18,11 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def as_domain(name: str) -> str:
+    """A name of DNS as it is compared: in lower case (RFC 4343), without the dot that may stand after a whole name."""
+    return name.lower().removesuffix(".")
+
+
 def without_zone(host: str) -> str:
     """A numeric address as the other end of a link knows it: zones mean nothing elsewhere (RFC 4007 section 11.2)."""
     return host.partition("%")[0]

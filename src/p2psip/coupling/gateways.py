@@ -66,7 +66,7 @@ class NumberGateway:
 
 @dataclass(frozen=True, slots=True)
 class GatewaysKnown(Effect):
-    """Which gateways reach a number, of which an operator has given `context`; in the order in which they are tried."""
+    """Which gateways reach a number, as somebody has asked with `context`; in the order in which they are tried."""
 
     context: object
     number: str
@@ -146,7 +146,7 @@ class Gateways:
             self._search(now)
 
     def look_for(self, number: str, context: object, now: float, *, is_emergency: bool) -> None:
-        """Find the gateways to a number for an operator; `GatewaysKnown(context, ...)` follows."""
+        """Find all gateways to a number; `GatewaysKnown(context, ...)` follows."""
         self._wanted.append((context, number, is_emergency))
         if self._is_known(now):
             self._answer_all()

@@ -5,6 +5,9 @@ AoR. When all are over the places are told, newest first. Who calls does not wai
 slow phone: what is known after `STAGGER_S` is tried, the phones at this peer among it. A peer outside of the ring has
 nobody to ask, and answers at once from what it knows itself.
 
+Who forwards all calls to a number that nobody in the overlay has is called through a gateway, also where others are
+called at the same time: what nobody has who is called alone, the SIP server knows better (gateway/by_gateway.py).
+
 Names are dialled as people write them, and issued in lower case: what nobody has as it was dialled is looked for in
 lower case.
 
@@ -20,9 +23,10 @@ from dataclasses import dataclass, field
 
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
-from p2psip.base.ids import ResourceId
+from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.coupling.contact_prefs import read_prefs
+from p2psip.coupling.gateways import Gateways, GatewaysKnown
 from p2psip.coupling.gruu import last_node, make_gruu
 from p2psip.coupling.lines import Publisher
 from p2psip.coupling.other_ways import by_home, by_responsible
@@ -46,9 +50,13 @@ from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.storage_messages import FetchAns
+from p2psip.sip.entities.gate.identity import line_uri
+from p2psip.sip.entities.gateway.terms import is_number
 from p2psip.sip.entities.own import BY_HOME, BY_RESPONSIBLE
-from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Target
+from p2psip.sip.entities.proxy.resolvers import diversion
+from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Rung, Target
 from p2psip.sip.entities.server import SipServer
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, escape_user
 
 STAGGER_S = 1.0
@@ -74,24 +82,27 @@ class _Search:
     found: list[tuple[str, LineRegistration]] = field(default_factory=list)
     failures: list[RequestFailed] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-
+    diversions: dict[str, tuple[NameAddr, ...]] = field(default_factory=dict)
+    """Who has led on to an AoR, the latest first."""
+    numbers: list[Target] = field(default_factory=list)
+    """Where gateways call what nobody in the overlay has."""
     is_looking_up: bool = False
     """False while it is asked who is responsible for the record, instead."""
 
     @property
     def name(self) -> str:
         """By what name a line of this peer would be the one that is looked for."""
-        return self.aor.rpartition("@")[0]
+        return _name_of(self.aor)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The same of all that are looked for."""
-        return self.question.group or (self.name,)
+        return tuple(rung.user for rung in self.question.group) or (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
 class LocateContext:
-    """A Fetch of a search: the SIP server's question that it is for, and the AoR that is looked up."""
+    """A Fetch of a search, or who its gateways are: the SIP server's question that it is for, and the AoR."""
 
     token: int
     aor: str
@@ -107,11 +118,12 @@ class ResponsibleContext:
 class Locator:
     """Answers LocateUser."""
 
-    def __init__(self, node: Node, server: SipServer, publisher: Publisher, overlay: str) -> None:
+    def __init__(self, node: Node, server: SipServer, publisher: Publisher, gateways: Gateways, overlay: str) -> None:
         self._answers: list[AskAnswered] = []
         self._node = node
         self._server = server
         self._publisher = publisher
+        self._gateways = gateways
         self._overlay = overlay
         self._searches: dict[int, _Search] = {}
         self._timers: Timers[int] = Timers()
@@ -183,18 +195,29 @@ class Locator:
             return
         if isinstance(result, Answer):
             self.cancel(context.token)
-            user = search.in_lower_case.rpartition("@")[0]
+            user = _name_of(search.in_lower_case)
             target = by_responsible(user, self._overlay, result.signer.node_id)
             self._answers.append(AskAnswered(context.token, Located((target,))))
         else:
             self._look_up(context.token, search, search.aor, now)
+
+    def handle_gateways(self, known: GatewaysKnown, now: float) -> None:
+        """Which gateways reach a number that somebody is led on to: the next is tried where one is silent."""
+        assert isinstance(known.context, LocateContext), "others have asked for themselves"
+        token, aor = known.context.token, known.context.aor
+        search = self._searches.get(token)
+        if search is None:
+            return
+        if known.gateways:
+            first, *rest = (gateway.target for gateway in known.gateways)
+            search.numbers.append(first.with_others(rest).forwarded(search.diversions.get(aor, ())))
+        self._over(token, search, now)
 
     def _on_fetched(self, fetched: LocateContext, result: Answer | RequestFailed, now: float) -> None:
         token = fetched.token
         search = self._searches.get(token)
         if search is None:
             return
-        search.open -= 1
         if isinstance(result, RequestFailed):
             search.failures.append(result)
         else:
@@ -205,14 +228,38 @@ class Locator:
                 redirected = self._redirected(search, (forwarded.uri,))
                 self._answers.append(AskAnswered(token, redirected or forwarded))
                 return
+            if self._may_be_outside(search, fetched.aor, read):
+                self._gateways.look_for(_name_of(fetched.aor), fetched, now, is_emergency=False)
+                return
             self._take(token, search, fetched.aor, read, now)
+        self._over(token, search, now)
+
+    def _over(self, token: int, search: _Search, now: float) -> None:
+        """A part of a search is over: the last of them ends it."""
+        search.open -= 1
+        if not search.open:
+            for absent in self._stand_ins(search, now):
+                search.diversions[self._aor(absent.user)] = absent.diversions
+                self._look_up(token, search, self._aor(absent.user), now)
         if search.open:
             return
-        if not search.found and not search.failures and search.aor != search.in_lower_case:
+        if not (search.found or search.numbers or search.failures) and search.aor != search.in_lower_case:
             search.aor = search.in_lower_case
             self._look_up(token, search, search.aor, now)
         else:
             self._end(token, now)
+
+    def _stand_ins(self, search: _Search, now: float) -> list[Rung]:
+        """Who is called for members of a group of whom nothing was found, neither here nor elsewhere."""
+        elsewhere = {aor for aor, entry in search.found if _peer_of(entry) != self._node.node_id}
+        return [
+            rung.absent
+            for rung in search.question.group
+            if rung.absent is not None
+            and self._aor(rung.absent.user) not in search.seen
+            and self._aor(rung.user) not in elsewhere
+            and not self._here(search, rung.user, now)
+        ]
 
     def read(self, aor: str, answer: Answer, now: float) -> Registrations:
         """The entries in the answer to a Fetch for `aor` that count, newest first."""
@@ -223,12 +270,22 @@ class Locator:
         dialled = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
         lower = canonical_aor(f"{escape_user(question.user.lower())}@{self._overlay}")
         is_ours = self._publisher.get(question.user.lower()) is not None
-        return _Search(question, lower if is_ours else dialled, lower)
+        diversions = {self._aor(rung.user): rung.diversions for rung in question.group if rung.diversions}
+        return _Search(question, lower if is_ours else dialled, lower, diversions=diversions)
 
     def _aors(self, search: _Search) -> list[str]:
         """What is looked up at first."""
-        group = search.question.group
-        return [canonical_aor(f"{escape_user(name)}@{self._overlay}") for name in group] if group else [search.aor]
+        return [self._aor(name) for name in search.names] if search.question.group else [search.aor]
+
+    def _aor(self, name: str) -> str:
+        return canonical_aor(f"{escape_user(name)}@{self._overlay}")
+
+    def _may_be_outside(self, search: _Search, aor: str, read: Registrations) -> bool:
+        """True for a number that nobody has, and that is a member of a group or led on to: no user, but a telephone."""
+        name = _name_of(aor)
+        is_led_to = search.question.method == "INVITE" and (search.question.group or aor in search.diversions)
+        is_nobody = not (read.entries or read.dropped) and self._publisher.get(name) is None
+        return bool(is_led_to) and is_nobody and is_number(name) and aor == self._aor(name)
 
     def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
         search.is_looking_up = True
@@ -238,10 +295,13 @@ class Locator:
 
     def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
         search.dropped += registrations.dropped
+        uri = line_uri(_name_of(aor), self._overlay)
+        diversions = (diversion(uri, "unconditional"), *search.diversions.get(aor, ()))
         for entry in registrations.entries:
             if isinstance(entry.target, RegistrationRoute):
                 search.found.append((aor, entry))
             elif entry.target.aor not in search.seen and len(search.seen) < FORWARDS_MAX + len(search.names):
+                search.diversions[entry.target.aor] = diversions
                 self._look_up(token, search, entry.target.aor, now)
 
     def _end(self, token: int, now: float) -> None:
@@ -264,16 +324,16 @@ class Locator:
         for aor, entry in found:
             assert isinstance(entry.target, RegistrationRoute)
             key, targets = self._led_to(search, aor, entry.target, now)
-            places.setdefault(key, targets)
+            places.setdefault(key, _forwarded_to(targets, search.diversions.get(aor, ())))
         for name in search.names:
             if name not in places:
                 # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
-                places[name] = self._here(search, name, now)
-        return [target for several in places.values() for target in several]
+                places[name] = _forwarded_to(self._here(search, name, now), search.diversions.get(self._aor(name), ()))
+        return [*(target for several in places.values() for target in several), *search.numbers]
 
     def _led_to(self, search: _Search, aor: str, route: RegistrationRoute, now: float) -> tuple[str, Sequence[Target]]:
         """Where an entry leads to, in words that are the same for the same place, and what is tried for it."""
-        name = aor.rpartition("@")[0]
+        name = _name_of(aor)
         if route.peer == self._node.node_id:
             return name, self._here(search, name, now)
         calls_by, entries = self._node.configuration.calls_by, route.destination_list
@@ -372,6 +432,20 @@ class Locator:
         if targets:
             return Located(tuple(targets), STAGGER_S)
         return NotLocated(480, "Temporarily Unavailable", f"{question.user} is not registered at this home peer")
+
+
+def _name_of(aor: str) -> str:
+    """The user of a canonical AoR."""
+    return aor.rpartition("@")[0]
+
+
+def _peer_of(entry: LineRegistration) -> NodeId | None:
+    """The peer that an entry leads to, if it leads to one."""
+    return entry.target.peer if isinstance(entry.target, RegistrationRoute) else None
+
+
+def _forwarded_to(targets: Sequence[Target], diversions: tuple[NameAddr, ...]) -> Sequence[Target]:
+    return [target.forwarded(diversions) for target in targets]
 
 
 def _forwarded(found: Registrations) -> Forwarded | None:

@@ -34,7 +34,7 @@ from p2psip.coupling.call_paths import (
     is_call_flow,
 )
 from p2psip.coupling.callers import CallerContext, Callers
-from p2psip.coupling.gateways import GatewayPinged, Gateways, GatewaysFound
+from p2psip.coupling.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
 from p2psip.coupling.gruu import last_node, make_gruu, peer_in, read_gruu
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
@@ -137,12 +137,12 @@ class Peer:
         )
         self.server.set_wall_clock(node.wall)
         self.flows = PeerFlows(node)
-        self.locator = Locator(node, self.server, self.publisher, self.overlay)
+        self.services = ServiceDiscovery(node)
+        self.gateways = Gateways(node, self.services, trunked, self.overlay)
+        self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay)
         self.callers = Callers(node, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
-        self.services = ServiceDiscovery(node)
-        self.gateways = Gateways(node, self.services, trunked, self.overlay)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
         self._timed = (*timed, self.flows)
         self.began_at = now
@@ -483,6 +483,8 @@ class Peer:
         match effect:
             case ServicesFound(GatewaysFound()):
                 self.gateways.handle_found(effect, now)
+            case GatewaysKnown(LocateContext()):
+                self.locator.handle_gateways(effect, now)
             case TrunkChanged():
                 self.gateways.announce(now)
             case TunnelledRecord(link, record):

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from p2psip.base.address import Address, without_zone
+from p2psip.base.address import Address, as_domain, without_zone
 from p2psip.coupling.peer import peer_uri
 from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.settings import PeerSettings
@@ -133,8 +133,8 @@ def doors_of(settings: PeerSettings) -> OtherDomains:
     return OtherDomains(
         calls_out=settings.other_domains in ("out", "both"),
         calls_in=settings.other_domains in ("in", "both"),
-        names=frozenset(map(str.lower, (*settings.domains, *settings.shared_domains))),
-        shared=frozenset(map(str.lower, settings.shared_domains)),
+        names=frozenset(map(as_domain, (*settings.domains, *settings.shared_domains))),
+        shared=frozenset(map(as_domain, settings.shared_domains)),
         guests=tuple(ipaddress.ip_network(network) for network in settings.guests),
         host=settings.advertise[0] if settings.advertise else "",
     )
@@ -152,10 +152,10 @@ def relay_terms(settings: PeerSettings) -> RelayTerms:
 
 def own_names(settings: PeerSettings, overlay: str) -> frozenset[str]:
     """All names that mean the overlay as the domain of an AoR (design decision 7), beside the own addresses."""
-    host = socket.gethostname().lower().rstrip(".")
+    host = as_domain(socket.gethostname())
     short = host.partition(".")[0]
     names = (overlay, *settings.domains, *settings.shared_domains, host, short, f"{short}.local", "localhost")
-    return frozenset(name.lower() for name in names if name)
+    return frozenset(as_domain(name) for name in names if name)
 
 
 def _at_port(addresses: Sequence[Address], port: int) -> tuple[Address, ...]:

@@ -7,6 +7,8 @@ first fetch: the document is proven by the fingerprint of its trust anchor, whoe
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
 from dataclasses import dataclass
 
@@ -14,6 +16,8 @@ import dns.asyncresolver
 import dns.exception
 import dns.rdatatype
 import dns.resolver
+from dns.rdtypes.IN.A import A
+from dns.rdtypes.IN.AAAA import AAAA
 from dns.rdtypes.IN.SRV import SRV
 
 from p2psip.base.address import Address
@@ -28,6 +32,8 @@ SERVICE = "_reload-config._tcp"
 LOOKUP_MAX_S = 10.0
 TARGETS_MAX = 8
 ADDRESSES_MAX = 16
+
+_FAMILIES = (dns.rdatatype.AAAA, dns.rdatatype.A)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +66,30 @@ async def find_servers(
     if len(records) == 1 and records[0].target == dns.name.root:
         raise RequestFailed(f"no configuration server: DNS says that {overlay} has none")
     found: list[ConfigurationServer] = []
+    problems: list[str] = []
     for record in in_order(records, rng)[:TARGETS_MAX]:
-        found += [
-            ConfigurationServer(Address(host, record.port), overlay)
-            for host in await _hosts(record.target.to_text(omit_final_dot=True), resolver)
-        ]
+        hosts = await _hosts(record.target.to_text(omit_final_dot=True), resolver, problems)
+        found += [ConfigurationServer(Address(host, record.port), overlay) for host in hosts]
     if not found:
-        raise RequestFailed(f"no configuration server: the targets of {name} have no address")
+        why = f"are not known ({problems[0]})" if problems else "have no address"
+        raise RequestFailed(f"no configuration server: the targets of {name} {why}")
     return found[:ADDRESSES_MAX]
 
 
-async def _hosts(target: str, resolver: dns.asyncresolver.Resolver) -> list[str]:
+async def _hosts(target: str, resolver: dns.asyncresolver.Resolver, problems: list[str]) -> list[str]:
+    """The addresses of a server, by each family for itself: some name servers fail for AAAA alone (RFC 4074)."""
+    each = await asyncio.gather(*(_of_family(target, family, resolver, problems) for family in _FAMILIES))
+    return list(itertools.chain(*each))
+
+
+async def _of_family(
+    target: str, family: dns.rdatatype.RdataType, resolver: dns.asyncresolver.Resolver, problems: list[str]
+) -> list[str]:
     try:
-        answers = await resolver.resolve_name(target, lifetime=LOOKUP_MAX_S, search=False)
-    except dns.exception.DNSException:
+        answer = await resolver.resolve(target, family, lifetime=LOOKUP_MAX_S, search=False, raise_on_no_answer=False)
+    except dns.resolver.NXDOMAIN:
         return []
-    return list(answers.addresses())
+    except dns.exception.DNSException as error:
+        problems.append(words(error))
+        return []
+    return [record.address for record in answer.rrset or () if isinstance(record, A | AAAA)]

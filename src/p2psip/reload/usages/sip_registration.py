@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
+from p2psip.base.address import as_domain
 from p2psip.base.errors import LocalMisuse, RemoteProtocolError
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.config.configuration import DomainRestriction
@@ -83,8 +84,8 @@ def canonical_aor(uri: str) -> str:
     if colon and scheme.lower() in ("sip", "sips"):
         uri = rest
     user, at, host = uri.rpartition("@")
-    domain = _HOST.findall(host)[0]
-    aor = f"{_unescaped(user)}@{domain.lower().rstrip('.')}"
+    domain = as_domain(_HOST.findall(host)[0])
+    aor = f"{_unescaped(user)}@{domain}"
     if not at or not user or not domain or len(aor) > AOR_LENGTH_MAX or not aor.isprintable():
         raise NotAnAor(f"{uri[:80]!r} is not user@domain")
     return aor

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.sip.entities.calls import CallKey, call_key
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.kept_calls import KeptCall, KeptEnd
 from p2psip.sip.message.build import make_request
@@ -63,13 +64,20 @@ _SERVER = Address("127.0.0.1", 0)
 _MISSED = frozenset({408, 430, 480, 503, 504})
 """What those answer, with a Reason, who have not reached the phone. Whatever else comes, there is somebody."""
 
-Key = tuple[str, frozenset[str]]
-"""Call-ID, and the tags of both ends."""
+UNSEEN_MAX = 10_000
+"""So many requests an end may have sent after its call was written down: a goodbye in its name has a higher number, and
+"it is possible for the CSeq sequence number to be higher than the remote sequence number by more than one" (12.2.2)."""
+
+EARLY_MAX = 256
+"""Calls that ring, and of which an end has moved meanwhile; the eldest is forgotten first."""
+
+TARGET_REFRESHES = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
+"""What says anew where an end of a dialog is (RFC 3261 section 6, RFC 3311 section 5.1, RFC 6665 section B.12)."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallUp(Effect):
-    """An INVITE was answered with a 2xx, both in the overlay's terms.
+    """An INVITE, or in a call what else says where its ends are, was answered with a 2xx: both in the overlay's terms.
 
     `here` says of the caller and of the callee whether it is a phone of this peer, `ways` by what both are reached.
     """
@@ -95,14 +103,21 @@ class _End:
     is_here: bool
     cseq: int = 0
     """The greatest sequence number that has come from there."""
+    refreshed: int = -1
+    """That of the last request from there that has said where both are."""
     missed_since: float | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    key: Key
+    key: CallKey
     ends: tuple[_End, _End]
     flows: frozenset[int] = frozenset()
+
+    @property
+    def contacts(self) -> tuple[SipUri, ...]:
+        """Where its ends are."""
+        return tuple(end.contact for end in self.ends)
 
     def end_of(self, name: NameAddr) -> _End:
         return self.ends[0] if self.ends[0].name.tag == name.tag else self.ends[1]
@@ -128,12 +143,14 @@ class CallGuard:
         self._layer = TransactionLayer(
             TransportLayer((Listener("UDP", LOCAL_ADDRESS),)), rng, config.timers, config.limits.transactions
         )
-        self._calls: OrderedDict[Key, _Call] = OrderedDict()
-        self._on_flow: dict[int, set[Key]] = {}
-        self._timers: Timers[Key | None] = Timers()
+        self._calls: OrderedDict[CallKey, _Call] = OrderedDict()
+        self._early: OrderedDict[CallKey, dict[str, SipUri | None]] = OrderedDict()
+        """By its tag, where each end of a call is that rings, if an UPDATE has said that (RFC 3311 section 5.1)."""
+        self._on_flow: dict[int, set[CallKey]] = {}
+        self._timers: Timers[CallKey | None] = Timers()
         """When the ends of a call are asked; None: when the calls are to be kept."""
-        self._kept: frozenset[Key] = frozenset()
-        """Those that were to be kept last."""
+        self._kept: dict[CallKey, tuple[SipUri, ...]] = {}
+        """Those that were to be kept last, and where their ends were."""
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:
@@ -149,21 +166,37 @@ class CallGuard:
         caller_at, callee_at = _contact(request), _contact(response)
         call = self._calls.get(key)
         if call is not None:
+            asker = call.end_of(request.from_)
+            if request.cseq.number <= asker.refreshed:
+                # A 2xx that is repeated (13.3.1.4), or has come by another way: both may have moved since.
+                return
+            asker.refreshed = request.cseq.number
             for name, contact in ((request.from_, caller_at), (response.to, callee_at)):
                 end = call.end_of(name)
                 end.contact = contact or end.contact
+            self._use(call, up.ways)
+            self._changed(now)
             return
+        if request.method == "UPDATE" and any(up.here):
+            self._early[key] = {request.from_.tag: caller_at, response.to.tag: callee_at}
+            if len(self._early) > EARLY_MAX:
+                self._early.popitem(last=False)
+        # What the caller has said in its INVITE may be over by now; what the callee says here is the latest.
+        caller_at = self._early.get(key, {}).get(request.from_.tag) or caller_at
         if request.to.tag or not any(up.here) or caller_at is None or callee_at is None:
-            # It was forgotten, or has begun before this peer did.
+            # It rings, or it was forgotten, or has begun before this peer did.
             return
+        self._early.pop(key, None)
         # 12.1.1, 12.1.2: the route set of the callee is in the request's order, that of the caller in reverse order.
         routes = readable(lambda: (request.record_routes, response.record_routes[::-1]), None)
         if routes is None or sum(len(str(route)) for each in routes for route in each) > ROUTES_MAX:
             return
-        caller = _End(request.from_, caller_at, routes[0], up.here[0], request.cseq.number)
+        number = request.cseq.number
+        caller = _End(request.from_, caller_at, routes[0], up.here[0], number, number)
         callee = _End(response.to, callee_at, routes[1], up.here[1])
-        flows = frozenset(way.flow for way in up.ways if isinstance(way, FlowHop))
-        self._enter(_Call(key, (caller, callee), flows), now + ASKED_S, now)
+        call = _Call(key, (caller, callee))
+        self._enter(call, now + ASKED_S, now)
+        self._use(call, up.ways)
 
     def note(self, request: Request, now: float) -> None:
         """A request within a dialog has come: with a BYE its call is over."""
@@ -210,8 +243,8 @@ class CallGuard:
         for key in self._timers.pop_due(now):
             if key is not None:
                 self._ask(self._calls[key], now)
-            elif self._kept != self._calls.keys():
-                self._kept = frozenset(self._calls)
+            elif self._kept != (now_kept := {key: call.contacts for key, call in self._calls.items()}):
+                self._kept = now_kept
                 self._effects.append(CallsToKeep())
         self._run(now)
 
@@ -232,12 +265,20 @@ class CallGuard:
 
     def _enter(self, call: _Call, ask_at: float, now: float) -> None:
         self._calls[call.key] = call
-        for flow in call.flows:
-            self._on_flow.setdefault(flow, set()).add(call.key)
         self._timers.set(call.key, ask_at, "is there still another end of a call?")
         if len(self._calls) > GUARDED_MAX:
             self._forget(next(iter(self._calls.values())), now)
         self._changed(now)
+
+    def _use(self, call: _Call, ways: Iterable[Hop | None]) -> None:
+        """By these both ends are reached from now on."""
+        for flow in call.flows:
+            self._on_flow[flow].discard(call.key)
+            if not self._on_flow[flow]:
+                del self._on_flow[flow]
+        call.flows = frozenset(way.flow for way in ways if isinstance(way, FlowHop))
+        for flow in call.flows:
+            self._on_flow.setdefault(flow, set()).add(call.key)
 
     def _changed(self, now: float) -> None:
         if None not in self._timers:
@@ -247,10 +288,7 @@ class CallGuard:
         if self._calls.pop(call.key, None) is None:
             return
         self._timers.cancel(call.key)
-        for flow in call.flows:
-            self._on_flow[flow].discard(call.key)
-            if not self._on_flow[flow]:
-                del self._on_flow[flow]
+        self._use(call, ())
         self._changed(now)
 
     def _ask(self, call: _Call, now: float) -> None:
@@ -325,8 +363,8 @@ def _request(
     )
 
 
-def _key_of(message: Request | Response) -> Key:
-    return message.call_id, frozenset({message.from_.tag, message.to.tag})
+def _key_of(message: Request | Response) -> CallKey:
+    return call_key(message.call_id, message.from_.tag, message.to.tag)
 
 
 def _save(call: _Call) -> KeptCall:
@@ -345,7 +383,7 @@ def _load(kept: KeptCall) -> _Call:
             parse_sip_uri(_read(end.contact)),
             tuple(NameAddr.parse(_read(route)) for route in end.routes),
             end.is_here,
-            end.cseq,
+            min(end.cseq + UNSEEN_MAX, CSEQ_MAX),
         )
         for end in kept.ends
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from p2psip.base.address import without_zone
+from p2psip.base.address import as_domain, without_zone
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.message.uri import SipUri, Uri
 from p2psip.sip.transports.own_addresses import as_numeric
@@ -71,7 +71,7 @@ def is_own_maddr(uri: SipUri, config: ServerConfig) -> bool:
     maddr = uri.param("maddr")
     if not maddr or not (uri.port is None or uri.port in config.ports):
         return False
-    return config.is_own_host(as_numeric(maddr) or maddr.lower())
+    return config.is_own_host(as_numeric(maddr) or as_domain(maddr))
 
 
 def is_same_place(one: Uri, other: Uri, config: ServerConfig) -> bool:

@@ -19,6 +19,19 @@ searches in DNS 4, 9, 14 ..., its agents 5, 10, 15 ...."""
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """One of several who are called at once: a member of a group, or to whom he forwards all his calls.
+
+    `diversions` say by whom it has been forwarded there (RFC 5806), the latest first. `absent` is called where no phone
+    of this one is registered.
+    """
+
+    user: str
+    diversions: tuple[NameAddr, ...] = ()
+    absent: Rung | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LocateUser:
     """Where do requests for this user go? Answered by Located, Forwarded or NotLocated.
 
@@ -40,7 +53,7 @@ class LocateUser:
     """True where those who were named at first have reached nobody: who else there is."""
     is_about_record: bool = False
     """True where what the record says is to be known, and nobody is to be called."""
-    group: tuple[str, ...] = ()
+    group: tuple[Rung, ...] = ()
     """Where several are called at once: all of them, in the place of `user`; answered by the places of all together."""
 
     @property
@@ -108,6 +121,8 @@ class Target:
     """Which phones are reached by it, as `phone_mark` has them; empty where that is not known."""
     is_outside: bool = False
     """True for a server of another domain, and for a guest: neither a phone with a line nor a peer."""
+    diversions: tuple[NameAddr, ...] = ()
+    """By whom it has been forwarded to this place alone (RFC 5806), the latest first."""
 
     @property
     def lead(self) -> SipUri:
@@ -123,6 +138,12 @@ class Target:
         """A copy with these other ways to the same phone."""
         ways = tuple(others)
         return self if ways == self.others else replace(self, others=ways)
+
+    def forwarded(self, diversions: tuple[NameAddr, ...]) -> Target:
+        """A copy to which, by whatever way, it has been forwarded by these."""
+        if not diversions:
+            return self
+        return replace(self, diversions=diversions, others=tuple(one.forwarded(diversions) for one in self.others))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from p2psip.sip.entities.call_watch import CallWatch
 from p2psip.sip.entities.callers.authentication import Authentication
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.verification import Identified, Verification
-from p2psip.sip.entities.calls import Calls
+from p2psip.sip.entities.calls import Calls, Goodbyes, call_key
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.by_domain import refusal_of
 from p2psip.sip.entities.domains.dns_answers import Records
@@ -62,7 +62,7 @@ from p2psip.sip.message.build import make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
-from p2psip.sip.message.message import Request
+from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, Uri, escape_user
 from p2psip.sip.transactions.events import (
     AckArrived,
@@ -108,6 +108,7 @@ class SipServer:
         self._guests = Guests(config)
         handlings = handlings or Handlings()
         self._calls = Calls(config.limits.transactions)
+        self._goodbyes = Goodbyes(config.timers.timeout_s, config.limits.transactions)
         self._tokens = Tokens(rng, config.token_secret)
         naming = Naming(config, self._tokens, transport)
         self._ways = Ways(config, self._bindings, naming, transport)
@@ -331,8 +332,9 @@ class SipServer:
                     self.state.handle_message(data, now)
                 case ToAgent(CallGuard.name, data):
                     self._guard.handle_message(data, now)
-                case CallUp():
-                    self._guard.begin(effect, now)
+                case CallUp(request, response):
+                    if not self._is_over(request, response, now):
+                        self._guard.begin(effect, now)
                 case ToAgent(name, data):
                     self._agents.handle_message(name, data, now)
                 case Ask(token, PrepareCall() as wanted):
@@ -387,9 +389,9 @@ class SipServer:
                 self._on_request(event, now)
             case ResponseArrived(_, response, context):
                 self._proxy.on_response(context, response, now)
-                if isinstance(context, Sent):
+                if isinstance(context, Sent) and not self._is_over(context.context.request, response, now):
                     self._call_watch.on_response(*context, response, now)
-                    if context.context.is_invite and response.is_success:
+                    if context.context.request.method in ("INVITE", "UPDATE") and response.is_success:
                         self._calls.begin(response.call_id, (context.context.source.hop, context.branch.way))
             case AckArrived(request, source):
                 self._proxy.forward_ack(request, source, now)
@@ -517,6 +519,10 @@ class SipServer:
             flow for flow in flows if self._bindings.are_on(flow) or self._calls.is_on(flow) or FlowHop(flow) in busy
         }
 
+    def _is_over(self, request: Request, response: Response, now: float) -> bool:
+        """True if somebody has said goodbye to the call that a response is of."""
+        return self._goodbyes.has(call_key(request.call_id, request.from_.tag, response.to.tag), now)
+
     def _note_refusal(self, refused: AnswerInstead) -> None:
         request = refused.arrived.request
         facts = {
@@ -532,6 +538,7 @@ class SipServer:
         self._guard.note(request, now)
         if request.method == "BYE":
             self._calls.end(request.call_id)
+            self._goodbyes.note(call_key(request.call_id, request.from_.tag, request.to.tag), now)
             # Many know the Call-ID, as lamps tell it; the tags know those who are in the call.
             self.state.end_calls(request.call_id, now, frozenset({request.from_.tag, request.to.tag}))
         if request.sip_uri.scheme == "sips" and not self._layer.transport.is_secure(arrived.source.hop):

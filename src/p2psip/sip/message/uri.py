@@ -37,7 +37,8 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
     """A `sip:` or `sips:` URI (RFC 3261 section 19.1.1).
 
     `user` is kept as escaped on the wire, `user_name` is its meaning. `host` is in lower case, an
-    IPv6 address keeps its brackets.
+    IPv6 address keeps its brackets. `dot` is what may stand after a whole name, whose meaning it does not change
+    (section 25.1: `hostname = *( domainlabel "." ) toplabel [ "." ]`): it goes on as it came.
     """
 
     host: str
@@ -47,6 +48,7 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
     password: str | None = None
     headers: str = ""
     scheme: str = "sip"
+    dot: str = ""
 
     @property
     def user_name(self) -> str:
@@ -86,7 +88,9 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         return param(self.params, name)
 
     def replace(self, **changes: object) -> SipUri:
-        """A copy with other fields."""
+        """A copy with other fields; another host has no dot of this one's."""
+        if "host" in changes:
+            changes = {"dot": "", **changes}
         return msgspec.structs.replace(self, **changes)
 
     def matches(self, other: object) -> bool:
@@ -116,7 +120,7 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         at = "" if self.user is None else "@"
         port = "" if self.port is None else f":{self.port}"
         headers = f"?{self.headers}" if self.headers else ""
-        return f"{self.scheme}:{user}{secret}{at}{self.host}{port}{format_params(self.params)}{headers}"
+        return f"{self.scheme}:{user}{secret}{at}{self.host}{self.dot}{port}{format_params(self.params)}{headers}"
 
 
 class TelUri(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +164,8 @@ def _parse(text: str) -> Uri:
         if number is not None and number > 65_535:
             raise BadMessage(f"port {number} in a URI")
         parsed = _parse_uri_params(params) if params else ()
-        return SipUri(host.lower(), user, number, parsed, password, headers or "", scheme.lower())
+        host, dot = _without_dot(host.lower())
+        return SipUri(host, user, number, parsed, password, headers or "", scheme.lower(), dot)
     return _parse_other(text)
 
 
@@ -231,6 +236,13 @@ def _respelled(match: re.Match[bytes]) -> bytes:
     byte = int(digits, 16) if digits else match.group()[0]
     is_escaped = byte >= 0x80 or byte == ord("%") or (digits is not None and byte in _STAYS_ESCAPED)
     return b"%%%02X" % byte if is_escaped else bytes((byte,))
+
+
+def _without_dot(host: str) -> tuple[str, str]:
+    """A name, and the dot after it; what ends in a number is none: `toplabel = ALPHA / ALPHA ...`."""
+    if host.endswith(".") and not host[:-1].rpartition(".")[2][:1].isdigit():
+        return host[:-1], "."
+    return host, ""
 
 
 def _one_host(host: str) -> str:

@@ -6,7 +6,10 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities import call_guard
-from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, CSEQ_MAX, LOST_S, SOON_S
+from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, CSEQ_MAX, KEEP_AFTER_S, LOST_S, SOON_S
+from p2psip.sip.entities.calls import Goodbyes, call_key
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.transports.arrivals import Datagram
 
 TIMER_F_S = 32.0
 
@@ -41,6 +44,132 @@ def test_both_ends_are_asked_now_and_then_and_nothing_else_happens(world, one, o
     assert guarded(one, other) == [0, 0]
     world.run(2 * ASKED_S)
     assert methods(bob)[3:] == ["BYE"]
+
+
+def moved(phone, call, method: str, to: str) -> None:
+    """A phone says in a call where it is now."""
+    request = phone.in_dialog(call, method)
+    contact = phone.contact.sip_uri.replace(user=to)
+    phone.send(request.replace(fields=request.fields.with_only("Contact", NameAddr(contact))))
+
+
+def asked_at(phone) -> str:
+    """Whom the last OPTIONS was for."""
+    return [request for request in phone.received if request.method == "OPTIONS"][-1].sip_uri.user_name
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "where"),
+    [
+        ("INVITE", 200, "moved"),
+        ("UPDATE", 200, "moved"),
+        ("SUBSCRIBE", 200, "moved"),
+        ("NOTIFY", 200, "moved"),
+        ("UPDATE", 488, "bob"),
+        ("INFO", 200, "bob"),
+    ],
+)
+def test_12_2_an_end_is_asked_where_it_has_said_last_that_it_is(world, alice, bob, call, method, status, where):
+    """RFC 3311 section 5.1: "UPDATE is a target refresh request"; RFC 6665 section B.12: SUBSCRIBE and NOTIFY."""
+    alice.answers[method] = status
+    moved(bob, bob.calls[0], method, "moved")
+    world.run(ASKED_S + 1.0)
+    assert asked_at(bob) == where
+
+
+def ringing(world, phone):
+    """It has called bob, and is in an early dialog with him (12.1)."""
+    call = phone.invite("bob")
+    world.run(1.0)
+    early = call.responses[-1]
+    call.local, call.remote, call.target = early.from_, early.to, early.contacts[0].sip_uri
+    call.routes = tuple(reversed(early.record_routes))
+    return call
+
+
+def test_15_a_caller_may_say_goodbye_while_it_rings(world, one, other, alice, bob):
+    """ "The caller's UA MAY send a BYE for either confirmed or early dialogs": an answer that crosses it is no call."""
+    bob.answers_after_s = 2.0
+    alice.hang_up(ringing(world, alice))
+    world.run(1.0)
+    again(world, other, said_last(world, bob, b"SIP/2.0 180"))
+    bob._reply(bob.calls[0], 200)
+    world.run(1.0)
+    assert guarded(one, other) == [0, 0]
+    assert [len(server.core.state._calls) for server in (one, other)] == [0, 0]
+
+
+def test_3311_5_1_an_end_may_move_while_it_rings(world, alice, bob):
+    """Section 1: "It can be sent by a UA within a dialog (early or confirmed)"."""
+    bob.answers_after_s = 3.0
+    call = ringing(world, alice)
+    moved(alice, call, "UPDATE", "moved")
+    world.run(4.0)
+    assert call.is_up
+    world.run(ASKED_S)
+    assert asked_at(alice) == "moved"
+    assert asked_at(bob) == "bob"
+
+
+def test_an_end_that_comes_by_another_connection_is_asked_soon_when_that_is_lost(world, one, other, alice, bob, call):
+    """The link between the peers was lost and is there again; over the new one the call has been refreshed."""
+    world.cut(one.flows[one.links["two"]])
+    here, _ = world.link(one, other)
+    world.run(SOON_S + 1.0)
+    moved(bob, bob.calls[0], "UPDATE", "bob")
+    world.run(1.0)
+    asked = len(methods(alice))
+    world.cut(here)
+    world.link(one, other)
+    world.run(SOON_S + 1.0)
+    assert len(methods(alice)) == asked + 1
+
+
+def said_last(world, phone, line: bytes) -> tuple:
+    """The last message of a phone that begins so, as it went to its peer."""
+    return [sent for sent in world.datagrams if sent[0] == phone.address and sent[2].startswith(line)][-1]
+
+
+def again(world, server, sent) -> None:
+    """It comes once more."""
+    local, remote, data = sent
+    server.core.handle(Datagram(remote, local, data), world.now)
+    world.run(1.0)
+
+
+def test_an_answer_that_is_repeated_moves_nobody_back(world, other, alice, bob, call):
+    """13.3.1.4: the 2xx is repeated until the ACK is there, which may be lost."""
+    answer = said_last(world, bob, b"SIP/2.0 200 OK")
+    moved(bob, bob.calls[0], "UPDATE", "moved")
+    world.run(1.0)
+    again(world, other, answer)
+    world.run(ASKED_S)
+    assert asked_at(bob) == "moved"
+
+
+def test_an_answer_that_is_repeated_after_the_goodbye_begins_no_call(world, one, other, alice, bob, call):
+    """Nobody is asked after it, no lamp shines, and the phone's connection is not needed for it."""
+    answer = said_last(world, bob, b"SIP/2.0 200 OK")
+    bob.hang_up(bob.calls[0])
+    world.run(1.0)
+    assert guarded(one, other) == [0, 0]
+    again(world, other, answer)
+    assert guarded(one, other) == [0, 0]
+    for server in (one, other):
+        assert len(server.core.state._calls) == 0
+        assert not server.core._calls._flows
+        assert len(server.core._goodbyes) == 1
+
+
+def test_goodbyes_are_remembered_for_64_t1_and_not_too_many():
+    goodbyes = Goodbyes(32.0, 2)
+    keys = [call_key(f"call {number}", "a", "b") for number in range(4)]
+    for key in keys[:3]:
+        goodbyes.note(key, 0.0)
+    assert [goodbyes.has(key, 31.9) for key in keys] == [False, True, True, False]
+    assert not goodbyes.has(keys[1], 32.0)
+    goodbyes.note(keys[3], 32.0)
+    assert len(goodbyes) == 1
 
 
 def test_a_phone_that_does_not_know_the_call_any_more(world, one, other, alice, bob, call):
@@ -131,6 +260,34 @@ def test_a_peer_that_was_started_anew_asks_what_has_become_of_its_calls(world, o
     world.run(AGAIN_S + 1.0)
     assert methods(alice)[-1] == "BYE"
     assert guarded(again) == [0]
+
+
+def test_after_a_restart_the_goodbye_has_a_number_that_the_phone_takes(world, one, other, alice, bob, call):
+    """What was written down is older than what bob has said since: keys, or that the session goes on."""
+    snapshot = one.core.snapshot(world.now)
+    bob.cseq = iter(range(70, 80))
+    bob.send(bob.in_dialog(bob.calls[0], "INFO"))
+    world.run(1.0)
+    again = world.server("one", "10.1.0.1")
+    world.link(again, other)
+    again.core.restore(snapshot, world.now, 5.0)
+    bob.answers["OPTIONS"] = 481
+    world.run(AGAIN_S + 1.0)
+    assert alice.received[-1].method == "BYE"
+    assert alice.received[-1].cseq.number > 70
+
+
+def test_where_an_end_is_now_is_written_down(world, one, alice, bob, call):
+    """Not that a call goes on: disks wear out."""
+    world.run(KEEP_AFTER_S)
+    assert len(one.kept) == 1
+    for user, times in (("bob", 1), ("moved", 2), ("moved", 2)):
+        moved(bob, bob.calls[0], "UPDATE", user)
+        world.run(KEEP_AFTER_S + 1.0)
+        assert len(one.kept) == times
+    alice.hang_up(call)
+    world.run(KEEP_AFTER_S + 1.0)
+    assert len(one.kept) == 3
 
 
 def test_what_is_damaged_in_a_snapshot_is_left_out(world, one, alice, bob, call):

@@ -73,6 +73,18 @@ def test_what_has_registered_or_is_in_a_call_or_waits_keeps_its_place(world: Any
     assert open_ones([registered, calling, waiting, idle, *more]) == [0, 2, 8, 9]
 
 
+def test_a_call_that_goes_on_over_another_connection_needs_that(world: Any, site: Any) -> None:
+    """The phone has connected anew, and says so in the call (RFC 3311)."""
+    (calling,) = connections(world, site, 1)
+    call = calling.invite("bob")
+    world.run(5.0)
+    world.cut(next(iter(calling.flows.values())))
+    calling.send(calling.in_dialog(call, "UPDATE"))
+    world.run(1.0)
+    (flow,) = calling.flows.values()
+    assert site.core._calls.is_on(flow.other.number)
+
+
 def test_where_all_are_needed_the_newest_goes(world: Any, site: Any) -> None:
     phones = connections(world, site, 4)
     for phone in phones:

@@ -164,7 +164,8 @@ def test_a_group_rings_and_no_phone_of_it_answers_by_itself(world):
 
 
 def located(server, asked, world):
-    targets = [target for user in asked.group or (asked.user,) for target in server.core.targets(user, world.now)]
+    users = [rung.user for rung in asked.group] or [asked.user]
+    targets = [target for user in users for target in server.core.targets(user, world.now)]
     return Located(tuple(targets), 0.0)
 
 

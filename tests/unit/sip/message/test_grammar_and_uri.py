@@ -104,6 +104,26 @@ def test_uris(text: str, uri: object) -> None:
     assert parse_uri(str(parsed)) == parsed
 
 
+def test_25_1_a_name_may_end_with_a_dot() -> None:
+    """RFC 3261: "hostname = *( domainlabel "." ) toplabel [ "." ]". It is the same name (RFC 5922 section 7.2: "as DNS
+    names"), and goes on as it came.
+    """
+    whole, usual = parse_sip_uri("sip:a@Example.COM.:5070;lr"), parse_sip_uri("sip:a@example.com:5070;lr")
+    assert whole.host == usual.host == "example.com"
+    assert whole.matches(usual)
+    assert str(whole) == "sip:a@example.com.:5070;lr"
+    assert str(whole.replace(host="example.org")) == "sip:a@example.org:5070;lr"
+    assert str(whole.replace(user="b")) == "sip:b@example.com.:5070;lr"
+    assert whole.address_of_record == usual.address_of_record
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1.", "a.1.", "example.com.."])
+def test_25_1_what_is_no_name_does_not(host: str) -> None:
+    """ "toplabel = ALPHA / ALPHA *( alphanum / "-" ) alphanum": what is written like that is no other host's."""
+    assert parse_sip_uri(f"sip:a@{host}").host not in ("192.0.2.1", "a.1", "example.com")
+    assert str(parse_sip_uri(f"sip:a@{host}")) == f"sip:a@{host}"
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "sip:", "sip:@host", "sip:a@", "sip:a b@c", "sip:a@b:99999", "sip:a@b:x", "sip:a@b;=1", "x", "<sip:a@b>"],

@@ -3,6 +3,9 @@
 Theory of operation. The procedure is one generator: it yields the questions of a step, which DNS is asked together, is
 sent their answers in the same order, and returns the places to try, in order, with what was learnt on the way in
 words. Three steps at most: which transports (NAPTR, section 4.1), which hosts and ports (SRV, 4.2), which addresses.
+A question that DNS has not answered is not one that it has answered with "none". It may have been about TLS: what comes
+after it goes by TLS or not at all. Nor is a server then looked for by the domain's name alone.
+
 What DNS says is a stranger's word: how many records are looked at, how many questions follow from them and how many
 places there are is bounded, and no address is taken that the policy does not permit.
 """
@@ -15,10 +18,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, as_domain
 from p2psip.base.srv_order import in_order
 from p2psip.sip.entities.domains.dns_answers import FindRecords, Naptr, Records
-from p2psip.sip.message.uri import SipUri, default_port
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.own_addresses import as_numeric
 
@@ -37,6 +40,8 @@ _SERVICES: dict[str, _Carrier] = {"SIPS+D2T": "TLS", "SIP+D2T": "TCP", "SIP+D2U"
 """The NAPTR services of section 4.1 that we support, the preferred one first where DNS leaves it to us."""
 
 _PREFIXES: dict[_Carrier, str] = {"TLS": "_sips._tcp", "TCP": "_sip._tcp", "UDP": "_sip._udp"}
+
+_PORTS: dict[_Carrier, int] = {"TLS": 5061, "TCP": 5060, "UDP": 5060}
 
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*", re.IGNORECASE)
 
@@ -101,7 +106,7 @@ def locate(uri: SipUri, permits: Permits, rng: random.Random) -> Steps:
     course = _Course()
     # Section 4: "we define TARGET as the value of the maddr parameter of the URI, if present, otherwise, the host
     # value of the hostport component of the URI."
-    target = (uri.param("maddr") or uri.host).lower().rstrip(".")
+    target = as_domain(uri.param("maddr") or uri.host)
     carrier = _asked_for(uri)
     if carrier is None:
         return course.nothing(f"nothing here speaks {uri.scheme} over {uri.transport}")
@@ -110,17 +115,18 @@ def locate(uri: SipUri, permits: Permits, rng: random.Random) -> Steps:
     # 4.1: "if no transport protocol is specified, but the TARGET is a numeric IP address, the client SHOULD use UDP for
     # a SIP URI, and TCP for a SIPS URI"; with an explicit port of a name the same. 4.2: and then no SRV is asked.
     default: _Carrier = carrier or ("TLS" if uri.scheme == "sips" else "UDP")
-    by_itself = [_Server(default, target, default_port(uri))]
-    servers = by_itself
+    servers = [_Server(default, target, uri.port or _PORTS[default])]
     if as_numeric(target) is None and uri.port is None:
         services = [_Service(carrier, f"{_PREFIXES[carrier]}.{target}")] if carrier else []
         if not services:
             services = yield from _services(target, uri.scheme, course)
         offered = yield from _servers(services, course, rng)
-        if offered is None:
+        if offered == []:
+            # 4.2: "If no SRV records were found, the client performs an A or AAAA record lookup of the domain name".
+            offered = [_Server(one, target, _PORTS[one]) for one in _by_itself(default, services, course)]
+        if not offered:
             return course.nothing(f"{target} says that it has no SIP")
-        # 4.2: "If no SRV records were found, the client performs an A or AAAA record lookup of the domain name".
-        servers = offered or by_itself
+        servers = offered
     hops = yield from _hops(servers, uri.host, permits, course)
     if isinstance(hops, str):
         return course.nothing(hops)
@@ -157,8 +163,18 @@ def _services(target: str, scheme: str, course: _Course) -> Generator[list[FindR
     # "If no NAPTR records are found, the client constructs SRV queries for those transport protocols it supports".
     # "The client MAY use any transport protocol it desires which is supported by the server": the one that nobody on
     # the way reads comes first.
-    carriers = [one for one in _PREFIXES if one == "TLS" or scheme == "sip"]
+    carriers = [one for one in _PREFIXES if one == "TLS" or (scheme == "sip" and not answer.problem)]
     return [_Service(one, f"{_PREFIXES[one]}.{target}") for one in carriers]
+
+
+def _by_itself(default: _Carrier, services: list[_Service], course: _Course) -> list[_Carrier]:
+    """Over what the server is called that has the domain's own name, if anything: as the domain has it, where it has
+    said by NAPTR what it has, and else as 4.1 has it.
+    """
+    carriers = [one.carrier for one in services]
+    if default in carriers:
+        return [default]
+    return [] if course.problems else carriers[:1]
 
 
 def _is_usable(record: Naptr, scheme: str) -> bool:
@@ -175,18 +191,24 @@ def _is_usable(record: Naptr, scheme: str) -> bool:
 def _servers(
     services: list[_Service], course: _Course, rng: random.Random
 ) -> Generator[list[FindRecords], list[Records], list[_Server] | None]:
-    """Section 4.2: hosts and ports; None if the domain says of all its services that there are none."""
+    """Section 4.2: hosts and ports; None if the domain says of all its services that there are none, or DNS does not
+    say whether there are.
+    """
     questions = [FindRecords(one.name, "SRV") for one in services]
     answers = yield questions
     servers: list[_Server] = []
-    has_records = False
+    has_none = True
+    is_tls_unknown = False
     for service, question, answer in zip(services, questions, answers, strict=True):
         course.note(question, answer)
-        has_records = has_records or bool(answer.srvs)
+        has_none = has_none and not (answer.srvs or answer.problem)
+        is_tls_unknown = is_tls_unknown or (service.carrier == "TLS" and bool(answer.problem))
+        if is_tls_unknown and service.carrier != "TLS":
+            continue
         # RFC 2782: "A Target of "." means that the service is decidedly not available at this domain."
         there = [one for one in in_order(answer.srvs, rng) if one.port and _NAME.fullmatch(one.target)]
         servers += [_Server(service.carrier, one.target.lower(), one.port) for one in there]
-    return None if has_records and not servers else servers[:SERVERS_MAX]
+    return servers[:SERVERS_MAX] if servers or has_none else None
 
 
 def _hops(
@@ -199,16 +221,23 @@ def _hops(
         questions = [one for host in hosts for one in (FindRecords(host, "AAAA"), FindRecords(host, "A"))]
     answers = (yield questions) if questions else []
     addresses: dict[str, list[str]] = {}
+    unanswered: set[str] = set()
     for question, answer in zip(questions, answers, strict=True):
         course.note(question, answer)
+        unanswered |= {question.name} if answer.problem else set()
         addresses.setdefault(question.name, []).extend(
             one for text in answer.addresses if (one := as_numeric(text)) is not None
         )
     hops: list[Hop] = []
     refusals: list[str] = []
+    is_tls_unknown = False
     for server in servers:
         numeric = as_numeric(server.host)
-        for host in [numeric] if numeric is not None else addresses[server.host]:
+        known = [numeric] if numeric is not None else addresses[server.host]
+        is_tls_unknown = is_tls_unknown or (server.carrier == "TLS" and not known and server.host in unanswered)
+        if is_tls_unknown and server.carrier != "TLS":
+            continue
+        for host in known:
             address = Address(host, server.port)
             if refusal := permits.refusal(address):
                 refusals.append(refusal)

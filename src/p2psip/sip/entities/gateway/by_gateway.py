@@ -58,7 +58,8 @@ class ByGateway:
             if after is None and not self._config.numbering.emergency.to:
                 # Nobody of the overlay answers such calls.
                 return FindGateway(number, _unreached(number), (), is_emergency)
-        if after is None or not (is_emergency or is_number(number)):
+        is_group = number.lower() in self._config.numbering.groups
+        if after is None or not (is_emergency or (is_number(number) and not is_group)):
             return None
         by_gateways = tuple(each for each in after.tried if each.uri.param(GATEWAY_PARAM) is not None)
         if by_gateways:

@@ -19,7 +19,7 @@ from p2psip.sip.entities.handling.call_handling import (
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.intercom import answers_by_itself
 from p2psip.sip.entities.own import is_user
-from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore
+from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore, diversion
 from p2psip.sip.entities.questions import NotLocated
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.message import Request
@@ -54,9 +54,9 @@ class ByHandling:
         status = None if asked.after is None else asked.after.status
         moment = self._moment(request, status, now)
         if request.method == "INVITE":
-            return self._resolution(decide(handling, user, moment))
+            return self._resolution(asked, decide(handling, user, moment))
         # Messages do not ring: they are not forwarded, and come also when it is quiet.
-        return self._resolution(denied(handling, user, moment)) if status is None else None
+        return self._resolution(asked, denied(handling, user, moment)) if status is None else None
 
     def refusal(self, request: Request, user: str, now: float) -> NotLocated | None:
         """What whoever begins something with a phone of this line is told that its owner does not want to hear of.
@@ -81,10 +81,10 @@ class ByHandling:
             return None
         return NotLocated(403, phrase_of(403), f"{user} lets nobody speak unasked, or not {caller or ANONYMOUS}")
 
-    def _resolution(self, decision: Decision | None) -> Resolution | None:
+    def _resolution(self, asked: Asked, decision: Decision | None) -> Resolution | None:
         match decision:
             case Divert(to, why, reason):
-                return Instead(SipUri(self._config.realm, escape_user(to)), why, reason)
+                return Instead(SipUri(self._config.realm, escape_user(to)), why, (diversion(asked.uri, reason),))
             case RefuseCall(status, why):
                 return NotLocated(status, phrase_of(status), why)
             case Ring(for_s, why):

@@ -17,6 +17,7 @@ from p2psip.sip.entities.proxy.resolvers import (
     Instead,
     Resolver,
     RingsNoMore,
+    diversion,
 )
 from p2psip.sip.entities.proxy.waiting import Locating, Waiting
 from p2psip.sip.entities.questions import FindGateway, Forwarded, Located, LocateUser, NotLocated
@@ -68,7 +69,9 @@ class Destinations:
         context.question = 0
         if isinstance(answer, Forwarded):
             why = f"{asked.uri.user_name} forwards all calls to {answer.uri.user_name}"
-            return self._begin_anew(context, asked.anew(Instead(answer.uri, why, "unconditional")), now)
+            return self._begin_anew(
+                context, asked.anew(Instead(answer.uri, why, (diversion(asked.uri, "unconditional"),))), now
+            )
         if isinstance(answer, Located):
             others = context.without_sender(asked.uri.user_name, answer.targets)
             if not others:

@@ -19,6 +19,7 @@ from p2psip.sip.entities.own import WAY_PARAM, is_own_domain
 from p2psip.sip.entities.proxy import routing
 from p2psip.sip.entities.proxy.anchoring import Anchoring, End
 from p2psip.sip.entities.proxy.context import Branch, Context
+from p2psip.sip.entities.proxy.resolvers import with_diversions
 from p2psip.sip.entities.questions import SignClaims, Signed, Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens, is_phone
 from p2psip.sip.message.message import Request, Response
@@ -85,7 +86,8 @@ class Edge:
             caller = None if context.source.peer is None else context.caller
             uri = branch.target.uri
             peer = self._transport.far_end(hop).peer or ""
-            sent = Outgoing(context.request, context.original, caller, context.forwarded_before, uri, peer)
+            request = with_diversions(context.request, branch.target.diversions)
+            sent = Outgoing(request, context.original, caller, context.forwarded_before, uri, peer)
             return self._authentication.question(sent, now)
         return self._anchoring.question(context.request, *self._ends(context, branch, hop))
 
@@ -93,7 +95,8 @@ class Edge:
         """What goes to one target (16.6), all but its Via. Raises NotCarried."""
         self.failed(branch, "another way is tried", now)
         ends = self._ends(context, branch, hop)
-        request, prepared = context.request, branch.take_prepared()
+        request = with_diversions(context.request, branch.target.diversions)
+        prepared = branch.take_prepared()
         if isinstance(prepared, Signed):
             request, prepared = self._authentication.signed(request, prepared), None
         request, branch.carried = self._anchoring.begin(request, *ends, now, prepared)

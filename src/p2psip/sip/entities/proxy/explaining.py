@@ -75,7 +75,7 @@ def _in_words(said: Resolution | None) -> str:
         case Located(targets):
             return f"goes to {', '.join(target.label or str(target.uri) for target in targets)}"
         case LocateUser(user=user, group=group):
-            return f"the overlay is asked for {', '.join(group or (user,))}"
+            return f"the overlay is asked for {', '.join(rung.user for rung in group) or user}"
         case FindGateway(number):
             return f"gateways to {number} are asked for"
         case Given(target):

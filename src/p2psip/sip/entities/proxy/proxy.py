@@ -20,7 +20,7 @@ from dataclasses import replace
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.sip.entities.call_guard import CallUp
+from p2psip.sip.entities.call_guard import TARGET_REFRESHES, CallUp
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import diverted
@@ -192,7 +192,7 @@ class Proxy:
             self._bindings.heard(*registered, now)
         heard = self._edge.heard(context, branch, response.replace(fields=fields), now)
         heard = session_timers.answered(context.request, heard)
-        if heard.is_success and context.is_invite:
+        if heard.is_success and (context.is_invite or _moves_a_call(context.request)):
             here = is_phone(context.place), is_phone(branch.place)
             self._effects.append(CallUp(context.request, heard, here, (context.source.hop, branch.way)))
         upstream = self._edge.upstream(context, heard)
@@ -462,3 +462,8 @@ class Proxy:
             self._branches.drop_question(branch)
             if branch.result is None:
                 self._edge.failed(branch, "no answer", now)
+
+
+def _moves_a_call(request: Request) -> bool:
+    """True for what may say anew where an end of a call is that is up."""
+    return bool(request.to.tag) and request.method in TARGET_REFRESHES

@@ -104,12 +104,7 @@ class Asked:
 
     def anew(self, instead: Instead) -> Asked:
         """The question that follows once somebody has said whom to ask for instead."""
-        request = self.routed.request
-        if instead.diversion:
-            # RFC 5806 5.1: "If the destination of a request is changed, [...] a Diversion header" says whose it was,
-            # the latest on top.
-            value = NameAddr(self.uri.named, "", (("reason", instead.diversion),))
-            request = request.replace(fields=request.fields.with_first("Diversion", value))
+        request = with_diversions(self.routed.request, instead.diversions)
         for field in instead.fields:
             request = request.replace(fields=request.fields.with_last(*field))
         routed = replace(self.routed, request=request)
@@ -127,13 +122,13 @@ class Given:
 class Instead:
     """It is for somebody else now, and `why`, in words.
 
-    `diversion` is the reason by RFC 5806 section 4 where whoever was asked for wants it so; "" where a number just
-    means somebody. `fields` are for the phones that are called then.
+    `diversions` say who wants it so, the latest first; nobody does where a number just means somebody. `fields` are for
+    the phones that are called then.
     """
 
     uri: SipUri
     why: str = ""
-    diversion: str = ""
+    diversions: tuple[NameAddr, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
 
 
@@ -170,6 +165,21 @@ class Resolver(Protocol):
 
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """What it knows; None to have the next asked."""
+
+
+def diversion(of: SipUri, reason: str) -> NameAddr:
+    """Who has forwarded a request that was for him, and why (RFC 5806 section 4)."""
+    return NameAddr(of.named, "", (("reason", reason),))
+
+
+def with_diversions(request: Request, values: tuple[NameAddr, ...]) -> Request:
+    """A request that these have forwarded, the latest first.
+
+    RFC 5806 5.1: "If the destination of a request is changed, [...] a Diversion header" says whose it was, on top.
+    """
+    for value in reversed(values):
+        request = request.replace(fields=request.fields.with_first("Diversion", value))
+    return request
 
 
 class _AtFirst:

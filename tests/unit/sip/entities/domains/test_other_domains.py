@@ -111,6 +111,19 @@ def test_a_call_to_another_domain_and_back(world: World, alice: Phone, bob: Phon
     assert world.forgets_all()
 
 
+def test_a_domain_with_its_last_dot(world: World, alice: Phone, bob: Phone) -> None:
+    """RFC 3261 section 25.1: it means the same, there and here; and in a dialog it goes on as it came."""
+    bob.contact = NameAddr(SipUri("phone.example.org", "bob", dot="."))
+    made = call(world, alice, f"sip:bob@{ELSEWHERE}.")
+    assert made.is_up
+    assert call(world, alice, f"sip:alice@{OVERLAY}.").statuses[-1] == 480, "she has one phone"
+    assert call(world, bob, f"sip:alice@{OVERLAY}.").is_up
+    alice.hang_up(made)
+    world.run(2.0)
+    assert bob.received[-1].method == "BYE"
+    assert bob.received[-1].uri_text == "sip:bob@phone.example.org."
+
+
 def test_whoever_was_called_hangs_up(world: World, alice: Phone, bob: Phone) -> None:
     """His BYE finds alice by the token in our Record-Route, and not by a memory."""
     made = call(world, alice, f"sip:bob@{ELSEWHERE}")
@@ -137,6 +150,19 @@ def test_the_server_that_is_down_is_passed_over(world: World, alice: Phone, bob:
     world.dns["down.example.org", "A"] = Records(("91.92.93.99",))
     world.closed.add(Address("91.92.93.99", 5060))
     assert call(world, alice, f"sip:bob@{ELSEWHERE}", 20.0).is_up
+
+
+def test_a_call_that_has_reached_no_server_keeps_the_next_one_from_none(
+    world: World, far: Server, alice: Phone, bob: Phone
+) -> None:
+    """What has failed is not remembered against a server: 4.3 is about one request."""
+    first = world.dns[f"_sip._udp.{ELSEWHERE}", "SRV"].srvs[0]
+    world.dns[f"_sip._udp.{ELSEWHERE}", "SRV"] = Records((first, first._replace(priority=2, port=5090)))
+    far.is_alive = False
+    made = call(world, alice, f"sip:bob@{ELSEWHERE}", 80.0)
+    assert made.statuses[-1] >= 400
+    far.is_alive = True
+    assert call(world, alice, f"sip:bob@{ELSEWHERE}").is_up
 
 
 def test_503_is_a_failure_of_that_server(world: World, alice: Phone, bob: Phone) -> None:

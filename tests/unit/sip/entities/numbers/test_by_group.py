@@ -11,9 +11,9 @@ from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.numbers.by_group import ByGroup, GroupTime
 from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Instead, RingsNoMore
+from p2psip.sip.entities.proxy.resolvers import After, Again, Asked, Instead, RingsNoMore, diversion
 from p2psip.sip.entities.proxy.routing import Routed
-from p2psip.sip.entities.questions import LocateUser, NotLocated
+from p2psip.sip.entities.questions import LocateUser, NotLocated, Rung
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
@@ -64,7 +64,7 @@ def test_all_at_once_is_one_question() -> None:
     groups = Groups(sales=Group(("alice", "bob"), ring_s=15))
     said = groups.ask(call("Sales"))
     assert isinstance(said, LocateUser)
-    assert (said.group, said.from_peer) == (("alice", "bob"), None)
+    assert (said.group, said.from_peer) == ((Rung("alice"), Rung("bob")), None)
     assert groups.time(call("sales")) == 15.0
 
 
@@ -75,7 +75,29 @@ def test_whom_it_does_not_ring_at() -> None:
     groups.handlings.set("carol", CallHandling(always="dora"))
     said = groups.ask(call("sales"))
     assert isinstance(said, LocateUser)
-    assert said.group == ("dora",), "once"
+    assert said.group == (Rung("dora"),), "once, and as a member"
+
+
+def test_who_is_not_there_may_have_said_who_is() -> None:
+    """Each is called once, and none whom it does not ring at."""
+    groups = Groups(sales=Group(("alice", "bob", "carol", "dora")))
+    for user, to in (("alice", "0049170"), ("bob", "carol"), ("carol", "zoe"), ("dora", "sales")):
+        groups.handlings.set(user, CallHandling(no_answer=to))
+    said = groups.ask(call("sales"))
+    assert isinstance(said, LocateUser)
+    alice, *others = said.group
+    assert alice.absent is not None
+    assert (alice.user, alice.absent.user) == ("alice", "0049170")
+    assert [str(value) for value in alice.absent.diversions] == [f"<sip:alice@{REALM}>;reason=unavailable"]
+    assert others == [Rung("bob"), Rung("carol"), Rung("dora")]
+
+
+def test_who_has_forwarded_a_call_to_a_group_does_not_ring_again() -> None:
+    groups = Groups(sales=Group(("alice", "bob")))
+    asked = call("alice").anew(Instead(SipUri(REALM, "sales"), "", (diversion(SipUri(REALM, "alice"), "user-busy"),)))
+    said = groups.ask(asked)
+    assert isinstance(said, LocateUser)
+    assert said.group == (Rung("bob"),)
 
 
 def test_who_forwards_to_a_group_does_not_make_it_a_circle() -> None:
