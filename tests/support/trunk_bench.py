@@ -161,6 +161,12 @@ class TrunkBench:
         (self.from_overlay if by == "overlay" else self.from_provider)(request)
         return request
 
+    def cancel(self, invite: Request, *, extra: str = "", by: str = "overlay") -> None:
+        """The side that has sent an INVITE cancels it."""
+        head = invite.replace(fields=invite.fields.without("content-type"), body=b"").encode()
+        head = head.replace(b"INVITE ", b"CANCEL ", 1).replace(b" INVITE\r\n", b" CANCEL\r\n")
+        (self.from_overlay if by == "overlay" else self.from_provider)(head[:-2] + extra.encode() + b"\r\n")
+
     def answer(
         self, request: Request, status: int, *extra: tuple[str, object], body: bytes = b"", tag: str = "p"
     ) -> Response:

@@ -56,8 +56,6 @@ class CallOut(Call):
             super().note_sent(request, transaction, now)
         elif request.method == "INVITE":
             self._invite = transaction
-            if self.is_over:
-                self._wiring.transactions.cancel(transaction, now)
 
     def handle_response(self, request: Request, response: Response, now: float) -> None:
         """A response to the INVITE, or within the dialog."""
@@ -120,4 +118,4 @@ class CallOut(Call):
         if self.dialog is not None:
             super()._leave(now)
         elif self._invite is not None:
-            self._wiring.transactions.cancel(self._invite, now)
+            self._wiring.cancel(self._invite, now)

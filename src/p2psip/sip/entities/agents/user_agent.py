@@ -188,8 +188,8 @@ class UserAgent:
                     self._wiring.handle_failure(pending, f"malformed answer: {error}", now)
             case TransactionFailed(_, _, what, Pending() as pending):
                 self._wiring.handle_failure(pending, what, now)
-            case TransactionEnded(_, Pending() as pending):
-                self._wiring.forget(pending)
+            case TransactionEnded(transaction, Pending()):
+                self._wiring.forget(transaction)
             case FlowDown():
                 self._registration.handle_flow_down(event, now)
 

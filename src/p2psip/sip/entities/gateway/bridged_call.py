@@ -237,11 +237,8 @@ class Bridge:
 
     def note_sent(self, passed: _Passed, now: float) -> None:
         """It is under way, at first or with an answer to a challenge."""
-        if passed is self._first:
-            if self.is_over:
-                self._wirings[FAR].transactions.cancel(passed.transaction, now)
-            elif not self._is_alive:
-                self._arm(BridgeAlarm.SILENT, now + SILENT_S)
+        if passed is self._first and not self._is_alive:
+            self._arm(BridgeAlarm.SILENT, now + SILENT_S)
 
     def handle_response(self, passed: _Passed, request: Request, response: Response, now: float) -> None:
         """A response to what was passed on."""
@@ -429,7 +426,7 @@ class Bridge:
 
     def _cancel_far(self, now: float, reasons: Sequence[tuple[str, object]]) -> None:
         if self._first.transaction:
-            self._wirings[FAR].transactions.cancel(self._first.transaction, now, reasons)
+            self._wirings[FAR].cancel(self._first.transaction, now, reasons)
 
     def _finish(self, ending: Ending) -> None:
         if not self.is_over:

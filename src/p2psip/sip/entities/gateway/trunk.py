@@ -368,8 +368,8 @@ class Trunk:
                     wiring.handle_failure(pending, f"malformed answer: {error}", now)
             case TransactionFailed(_, _, what, Pending() as pending):
                 wiring.handle_failure(pending, what, now)
-            case TransactionEnded(_, Pending() as pending):
-                wiring.forget(pending)
+            case TransactionEnded(transaction, Pending()):
+                wiring.forget(transaction)
             case FlowDown() if side == TRUNK and self._registration is not None:
                 self._registration.handle_flow_down(event, now)
 

@@ -101,9 +101,7 @@ def test_cancel_at_each_moment(moment: str) -> None:
         bench.answer(sent, 180)
     if moment == "after 200":
         bench.answer(sent, 200, body=ANSWER)
-    cancel = invite.encode().replace(b"INVITE sip", b"CANCEL sip").replace(b"7 INVITE", b"7 CANCEL")
-    head = cancel.partition(b"Content-Type")[0]
-    bench.from_overlay(head + b'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n\r\n')
+    bench.cancel(invite, extra='Reason: SIP;cause=200;text="Call completed elsewhere"\r\n')
     assert "200 CANCEL" in bench.lines("overlay")
     if moment == "after 200":
         assert "487 INVITE" not in bench.lines("overlay")
