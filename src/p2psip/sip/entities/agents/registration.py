@@ -17,6 +17,11 @@ PART = 0
 """The registration's number among the parts that have timers."""
 
 EXPIRES_S_MAX = 7200
+"""Refreshed as if no registrar kept us for longer."""
+
+LEAST_S_MAX = 86_400
+"""Of a registrar that wants to be asked for longer no more than this is believed."""
+
 REFRESH_S_MIN = 5.0
 RETRY_S_FIRST = 2.0
 RETRY_S_MAX = 64.0
@@ -40,6 +45,8 @@ class Registration:
         self._from = NameAddr(wiring.config.address_of_record).with_tag(wiring.transactions.new_tag())
         self._cseq = 0
         self._expires_s = wiring.config.register_expires_s
+        self._is_brief = False
+        """True if that was too brief a moment ago."""
         self._failures = 0
         self._newest = 0
 
@@ -71,13 +78,10 @@ class Registration:
             self._leave(Ending.of(response))
         elif response.is_success:
             self._settle(response, now)
-        elif response.status == 423 and (response.integer("min-expires") or 0) > self._expires_s:
-            # 10.2.8: "the UA MAY retry the registration after making the expiration interval [...] equal to or
-            # greater than the expiration interval within the Min-Expires header field".
-            self._expires_s = min(response.integer("min-expires") or 0, EXPIRES_S_MAX)
+        elif response.status == 423 and self._may_ask_for_longer(response):
             self._register(self._expires_s, now)
         else:
-            self._fail(Ending.of(response), response.integer("retry-after"), now)
+            self._fail(Ending.of(response), response.retry_after, now)
 
     def handle_failure(self, request: Request, what: str, now: float) -> None:
         """The registrar says nothing."""
@@ -117,15 +121,26 @@ class Registration:
         self._wiring.set_timer(PART, Alarm.REGISTER, now + max(REFRESH_S_MIN, granted_s / 2))
         if self._state is not _State.ON or self._failures:
             self._wiring.effects.append(Registered(granted_s))
-        self._state, self._failures = _State.ON, 0
+        self._state, self._failures, self._is_brief = _State.ON, 0, False
+
+    def _may_ask_for_longer(self, response: Response) -> bool:
+        """True if the registrar has said how long it is to be at least, and for the first time in a row."""
+        # 10.2.8: "the UA MAY retry the registration after making the expiration interval [...] equal to or greater than
+        # the expiration interval within the Min-Expires header field".
+        least_s, is_again = response.integer("min-expires") or 0, self._is_brief
+        self._is_brief = self._expires_s < least_s <= LEAST_S_MAX
+        if self._is_brief:
+            self._expires_s = least_s
+        return self._is_brief and not is_again
 
     def _granted_s(self, response: Response) -> int:
         """How long the registrar keeps us: it says so with our Contact, or for all of them."""
-        ours = (contact for contact in response.contacts if self._wiring.config.contact.matches(contact.uri))
-        text = next((contact.param("expires") or "" for contact in ours), "")
-        if text.isascii() and text.isdigit() and len(text) <= 10:
-            return min(int(text), EXPIRES_S_MAX)
-        return min(self._expires_s if response.expires is None else response.expires, EXPIRES_S_MAX)
+        # Many write into our Contact where they have seen us: one alone is ours in any case. If there are several, and
+        # none as we have written it, each may be: what is over first tells when (10.2.4).
+        contacts, own = response.contacts, self._wiring.config.contact
+        ours = [each for each in contacts if own.matches(each.uri)] or contacts
+        overall_s = self._expires_s if response.expires is None else response.expires
+        return min(EXPIRES_S_MAX, *[_seconds(each, overall_s) for each in ours] or [overall_s])
 
     def _fail(self, reason: Ending, retry_after_s: int | None, now: float) -> None:
         # 10.2.7: "the UAC SHOULD NOT immediately re-attempt a registration to the same registrar".
@@ -138,3 +153,9 @@ class Registration:
     def _leave(self, reason: Ending) -> None:
         self._state = _State.OFF
         self._wiring.effects.append(Unregistered(reason))
+
+
+def _seconds(contact: NameAddr, overall_s: int) -> int:
+    """For how long one Contact is kept."""
+    text = contact.param("expires") or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else overall_s
