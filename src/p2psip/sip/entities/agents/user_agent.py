@@ -21,6 +21,7 @@ from p2psip.sip.entities.agents.agent_requests import ALLOW, ALLOWED, Pending, W
 from p2psip.sip.entities.agents.call import Call, unsupported
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
 from p2psip.sip.entities.agents.incoming import CallIn
+from p2psip.sip.entities.agents.merging import is_merged
 from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
@@ -226,8 +227,7 @@ class UserAgent:
 
     def _on_invite(self, arrived: RequestArrived, now: float) -> None:
         request = arrived.request
-        if self._is_merged(request):
-            # 8.2.2.2: the same request by another path.
+        if any(is_merged(request, call.invite) for call in self._calls.values() if isinstance(call, CallIn)):
             self._reply(arrived, 482, now)
         elif len(self.calls) >= self._config.calls_max or self._asks.is_full:
             self._reply(arrived, 486, now)
@@ -251,11 +251,6 @@ class UserAgent:
     def _call_of(self, request: Request) -> Call | None:
         wanted = DialogId.of_request(request)
         return next((call for call in self._calls.values() if call.dialog and call.dialog.id == wanted), None)
-
-    def _is_merged(self, request: Request) -> bool:
-        wanted = (request.call_id, request.from_.tag, request.cseq)
-        invites = (call.invite for call in self._calls.values() if isinstance(call, CallIn))
-        return any((invite.call_id, invite.from_.tag, invite.cseq) == wanted for invite in invites)
 
     def _reply(
         self, arrived: RequestArrived, status: int, now: float, *extra: tuple[str, object], phrase: str | None = None

@@ -177,10 +177,10 @@ class Bridge:
         """True if that is the transaction of the INVITE by which it has begun."""
         return transaction == self._first.arrived.transaction
 
-    def is_merged(self, request: Request) -> bool:
-        """True for the same INVITE by another path (RFC 3261 section 8.2.2.2)."""
-        mine = self._first.arrived.request
-        return (request.call_id, request.from_.tag, request.cseq) == (mine.call_id, mine.from_.tag, mine.cseq)
+    @property
+    def invite(self) -> Request:
+        """That by which it has begun."""
+        return self._first.arrived.request
 
     def end(self, status: int, what: str, now: float) -> None:
         """End it, whatever state it is in; a caller who still waits is answered `status`."""

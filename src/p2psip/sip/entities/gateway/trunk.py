@@ -23,6 +23,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.dialogs.dialog import DialogId
 from p2psip.sip.entities.agents.agent_requests import Pending, Wiring
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
+from p2psip.sip.entities.agents.merging import is_merged
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
 from p2psip.sip.entities.agents.types import (
@@ -422,7 +423,7 @@ class Trunk:
 
     def _on_invite(self, side: int, arrived: RequestArrived, now: float) -> None:
         request = arrived.request
-        if any(bridge.is_merged(request) for bridge, came_by in self._bridges.values() if came_by == side):
+        if any(is_merged(request, bridge.invite) for bridge, came_by in self._bridges.values() if came_by == side):
             self._reply(side, arrived, 482, now)
         elif request.max_forwards == 0:
             self._reply(side, arrived, 483, now)

@@ -176,6 +176,24 @@ def test_nobody_from_outside_is_a_member(name: str) -> None:
     assert shown.sip_uri.user == "anonymous"
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_one_call_to_two_numbers_of_ours_is_two_calls(is_refused: bool) -> None:
+    """A provider forks it, or forwards what the first one has refused: the same Call-ID, tag and CSeq, another
+    Request-URI. RFC 3261 section 6: a spiral "is not an error condition, unlike a loop".
+    """
+    bench = TrunkBench(numbers={"+4930555": "alice", "+4930556": "bob"}).up()
+    first = incoming(bench, uri="sip:+4930555@192.0.2.1:40000")
+    if is_refused:
+        bench.reply(bench.request("overlay", "INVITE"), 486)
+    second = first.encode().replace(b"sip:+4930555@192.0.2.1:40000 SIP", b"sip:+4930556@192.0.2.1:40000 SIP")
+    bench.from_provider(second.replace(b"branch=z9hG4bKi", b"branch=z9hG4bKj"))
+    rings = [heard.message.uri_text for heard in bench.overlay if isinstance(heard.message, Request)]
+    assert {f"sip:alice@{REALM}", f"sip:bob@{REALM}"} <= set(rings)
+    # 8.2.2.2: "The same request has arrived at the UAS more than once, following different paths".
+    bench.from_provider(second.replace(b"branch=z9hG4bKi", b"branch=z9hG4bKk"))
+    assert bench.lines("provider")[-1] == "482 INVITE"
+
+
 def test_who_calls_can_be_dialled_back_with_what_the_operator_puts_in_front() -> None:
     bench = TrunkBench(caller_prefix="0").up()
     incoming(bench, from_="23")
