@@ -46,7 +46,7 @@ from p2psip.sip.entities.gateway.limits import (
     STRANGERS_TOLD,
     TRANSACTIONS_MAX,
 )
-from p2psip.sip.entities.gateway.people import called_by_trunk, caller_of, shown_to_trunk, shown_to_us
+from p2psip.sip.entities.gateway.people import called_by_trunk, caller_of, number_in, shown_to_trunk, shown_to_us
 from p2psip.sip.entities.gateway.terms import (
     FindTrunk,
     ForTrunk,
@@ -437,10 +437,10 @@ class Trunk:
     def _call_out(self, arrived: RequestArrived, now: float) -> None:
         """Somebody of the overlay calls a number."""
         request, terms = arrived.request, self.terms
-        number = request.sip_uri.user_name
+        number = number_in(request.uri)
         caller = caller_of(request, self._realm)
         if terms.reach(number) is None:
-            self._refuse(OVERLAY, arrived, 404, f"{self._label} does not reach {number}", now)
+            self._refuse(OVERLAY, arrived, 404, f"{self._label} does not reach {number or request.uri_text[:80]}", now)
         elif not terms.may_call(caller.user, is_member=caller.is_member, number=number):
             who = caller.user or "who does not say who he is"
             self._refuse(OVERLAY, arrived, 403, f"{self._label} is not for {who}", now)

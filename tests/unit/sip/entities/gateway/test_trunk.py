@@ -16,14 +16,19 @@ from p2psip.sip.transports.effects import SendUdp
 
 
 def incoming(
-    bench: TrunkBench, *, uri: str = "sip:4930555@192.0.2.1:40000", to: str = "sip:+4930555@tel", from_: str = "+49777"
+    bench: TrunkBench,
+    *,
+    uri: str = "sip:4930555@192.0.2.1:40000",
+    to: str = "sip:+4930555@tel",
+    from_: str = "sip:+49777@tel",
+    extra: str = "",
 ) -> Request:
     """The provider calls."""
     n = next(bench.branches)
     invite = parse(
         f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKi{n}\r\nMax-Forwards: 70\r\n"
-        f'From: "Mum" <sip:{from_}@tel>;tag=i{n}\r\nTo: <{to}>\r\nCall-ID: i{n}\r\nCSeq: 1 INVITE\r\n'
-        f"Contact: <sip:gw@198.51.100.7>\r\nContent-Type: application/sdp\r\n\r\n".encode()
+        f'From: "Mum" <{from_}>;tag=i{n}\r\nTo: <{to}>\r\nCall-ID: i{n}\r\nCSeq: 1 INVITE\r\n'
+        f"Contact: <sip:gw@198.51.100.7>\r\n{extra}Content-Type: application/sdp\r\n\r\n".encode()
         + SDP
     )
     assert isinstance(invite, Request)
@@ -167,10 +172,62 @@ def test_which_number_is_called(uri: str, to: str, rings: str) -> None:
     assert with_default.request("overlay", "INVITE").uri_text == f"sip:desk@{REALM}"
 
 
+@pytest.mark.parametrize(
+    ("uri", "to"),
+    [
+        # RFC 3966 5.1.1: separators "are purely for human readability".
+        ("tel:+49-30-555", "sip:x@tel"),
+        ("sip:+49(30)555@192.0.2.1;user=phone", "sip:x@tel"),
+        # RFC 4694: that the number was looked up, and where it was ported to.
+        ("sip:+4930555;npdi;rn=+4989123@192.0.2.1", "sip:x@tel"),
+        ("tel:+4930555;npdi;rn=+4989123", "sip:x@tel"),
+        ("sip:%2B4930555;phone-context=tel@192.0.2.1;user=phone", "sip:x@tel"),
+        ("sip:4930555@192.0.2.1:40000", "tel:+49.30.555"),
+        ("sip:4930555@192.0.2.1:40000", "sip:+49-30-555;npdi@tel;user=phone"),
+    ],
+)
+def test_a_number_of_ours_in_any_of_its_forms(uri: str, to: str) -> None:
+    bench = TrunkBench().up()
+    incoming(bench, uri=uri, to=to)
+    assert bench.request("overlay", "INVITE").uri_text == f"sip:alice@{REALM}"
+
+
+def test_the_number_that_was_called_first_is_that_of_p_called_party_id() -> None:
+    bench = TrunkBench().up()
+    incoming(bench, to="sip:x@tel", extra="P-Called-Party-ID: <tel:+49-30-555>\r\n")
+    assert bench.request("overlay", "INVITE").uri_text == f"sip:alice@{REALM}"
+
+
+def test_8_2_2_1_what_is_no_number_of_a_telephone_is_refused() -> None:
+    bench = TrunkBench(incoming="desk").up()
+    incoming(bench, uri="mailto:alice@club.example")
+    assert bench.lines("provider")[-1] == "416 INVITE"
+
+
+@pytest.mark.parametrize(
+    ("from_", "extra", "shown"),
+    [
+        ("tel:+49-777", "", "+49777"),
+        ("sip:+49(7)77;npdi@tel;user=phone", "", "+49777"),
+        # What the caller has written comes first, then what the trunk asserts of him: the first that is a number.
+        ("sip:+49777@tel", "P-Asserted-Identity: <sip:+49888@tel>\r\n", "+49777"),
+        ("sip:alice@tel", "P-Asserted-Identity: <sip:x@tel>, <tel:+49-888>\r\n", "+49888"),
+        ("sip:alice@tel", "P-Asserted-Identity: <<\r\n", "anonymous"),
+        # RFC 3325 section 7: who wishes that it be not told is told by nobody.
+        ("sip:alice@tel", "P-Asserted-Identity: <tel:+49-888>\r\nPrivacy: id\r\n", "anonymous"),
+        ("sip:anonymous@anonymous.invalid", "P-Asserted-Identity: <tel:+49-888>\r\n", "anonymous"),
+    ],
+)
+def test_the_number_of_who_calls_in_any_of_its_forms(from_: str, extra: str, shown: str) -> None:
+    bench = TrunkBench().up()
+    incoming(bench, from_=from_, extra=extra)
+    assert bench.request("overlay", "INVITE").from_.sip_uri.user_name == shown
+
+
 @pytest.mark.parametrize("name", ["alice", "bob", "%61lice", "+49; DROP", "a" * 40])
 def test_nobody_from_outside_is_a_member(name: str) -> None:
     bench = TrunkBench().up()
-    incoming(bench, from_=name.replace(" ", "%20").replace(";", "%3B"))
+    incoming(bench, from_=f"sip:{name.replace(' ', '%20').replace(';', '%3B')}@tel")
     shown = bench.request("overlay", "INVITE").from_
     assert shown.sip_uri.host != REALM
     assert shown.sip_uri.user == "anonymous"
@@ -196,7 +253,7 @@ def test_one_call_to_two_numbers_of_ours_is_two_calls(is_refused: bool) -> None:
 
 def test_who_calls_can_be_dialled_back_with_what_the_operator_puts_in_front() -> None:
     bench = TrunkBench(caller_prefix="0").up()
-    incoming(bench, from_="23")
+    incoming(bench, from_="sip:23@tel")
     assert bench.request("overlay", "INVITE").from_.sip_uri.user_name == "023"
 
 

@@ -26,6 +26,14 @@ def test_a_call_goes_out_with_the_accounts_name_and_ids_of_its_own() -> None:
     assert sent.max_forwards == 69
 
 
+@pytest.mark.parametrize("number", ["+49-123(45)", "+4912345;npdi;rn=+4989"])
+def test_a_number_goes_out_without_what_is_not_dialled(number: str) -> None:
+    """RFC 3966 5.1.1, RFC 4694."""
+    bench = TrunkBench().up()
+    bench.dial(number)
+    assert bench.request("provider", "INVITE").uri_text == "sip:+4912345@sip.tel.example"
+
+
 def test_early_media_answer_and_bye_of_the_caller() -> None:
     bench = TrunkBench().up()
     bench.dial()
