@@ -49,12 +49,19 @@ class Registration:
         """True if that was too brief a moment ago."""
         self._failures = 0
         self._newest = 0
+        self._server = wiring.config.server
+        """Who was asked last."""
 
     def start(self, now: float) -> None:
         """Register, and stay registered."""
         if self._state in (_State.OFF, _State.LEAVING):
             self._state, self._failures = _State.TRYING, 0
         self._register(self._expires_s, now)
+
+    def refresh(self, now: float) -> None:
+        """Register anew, whenever it was to be: the server is another one now."""
+        if self._state in (_State.TRYING, _State.ON):
+            self._register(self._expires_s, now)
 
     def stop(self, now: float) -> None:
         """Tell the server that we go."""
@@ -114,6 +121,7 @@ class Registration:
             cseq=self._cseq + 1,
             extra=[("Contact", NameAddr(config.contact).with_param("expires", str(expires_s))), ("Allow", ALLOW)],
         )
+        self._server = config.server
         self._wiring.send(self, request, config.server, now)
 
     def _settle(self, response: Response, now: float) -> None:
@@ -148,7 +156,7 @@ class Registration:
         retry_s = backoff_s if retry_after_s is None else min(RETRY_AFTER_S_MAX, max(backoff_s, retry_after_s))
         self._failures += 1
         self._wiring.set_timer(PART, Alarm.REGISTER, now + retry_s)
-        self._wiring.effects.append(RegistrationFailed(reason, retry_s))
+        self._wiring.effects.append(RegistrationFailed(reason, retry_s, self._server))
 
     def _leave(self, reason: Ending) -> None:
         self._state = _State.OFF

@@ -121,6 +121,8 @@ class RegistrationFailed(Effect):
 
     reason: Ending
     retry_s: float
+    server: Hop
+    """Who was asked."""
 
 
 @dataclass(frozen=True, slots=True)
