@@ -207,6 +207,25 @@ def test_a_transfer_is_refused_and_not_offered() -> None:
     assert bench.trunk.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("says", "hears"),
+    [
+        ("INVITE, ACK, CANCEL, BYE", ["INVITE", "ACK", "CANCEL", "BYE"]),
+        ("INVITE,ACK,BYE,CANCEL,REFER,UPDATE,NOTIFY,INFO", ["INVITE", "ACK", "CANCEL", "BYE", "INFO", "UPDATE"]),
+        # RFC 3261 20.5: the absence "MUST NOT be interpreted to mean that the UA [...] supports no methods".
+        ("", []),
+    ],
+)
+def test_20_5_what_is_allowed_is_what_the_other_side_understands_and_what_passes(says: str, hears: list[str]) -> None:
+    """Who is told that an UPDATE is understood sends one, and gets 405 from whoever does not."""
+    bench = TrunkBench().up()
+    bench.dial(extra=f"Allow: {says}\r\n" if says else "")
+    sent = bench.request("provider", "INVITE")
+    assert sent.fields.tokens("allow") == hears
+    bench.answer(sent, 200, *[("Allow", says)] * bool(says), body=ANSWER)
+    assert bench.response("overlay", "200 INVITE").fields.tokens("allow") == hears
+
+
 @pytest.mark.parametrize(("says", "hears"), [(486, 486), (404, 404), (603, 603), (503, 503), (302, 480), (401, 502)])
 def test_what_the_trunk_refuses_is_told_with_who_has_said_it(says: int, hears: int) -> None:
     bench = TrunkBench().up()
