@@ -7,6 +7,7 @@ import enum
 from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
 from p2psip.sip.entities.agents.types import EndedBy, Ending, Registered, RegistrationFailed, Unregistered
 from p2psip.sip.message.build import make_request
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
@@ -51,6 +52,8 @@ class Registration:
         self._newest = 0
         self._server = wiring.config.server
         """Who was asked last."""
+        self.service_route: tuple[NameAddr, ...] = ()
+        """The way that the registrar wants what we begin to take (RFC 3608), as long as it keeps us."""
 
     def start(self, now: float) -> None:
         """Register, and stay registered."""
@@ -60,6 +63,7 @@ class Registration:
 
     def refresh(self, now: float) -> None:
         """Register anew, whenever it was to be: the server is another one now."""
+        self.service_route = ()
         if self._state in (_State.TRYING, _State.ON):
             self._register(self._expires_s, now)
 
@@ -126,6 +130,8 @@ class Registration:
 
     def _settle(self, response: Response, now: float) -> None:
         granted_s = self._granted_s(response)
+        # RFC 3608 section 6: each answer says it anew, or that there is none.
+        self.service_route = _service_route(response)
         self._wiring.set_timer(PART, Alarm.REGISTER, now + max(REFRESH_S_MIN, granted_s / 2))
         if self._state is not _State.ON or self._failures:
             self._wiring.effects.append(Registered(granted_s))
@@ -155,12 +161,22 @@ class Registration:
         backoff_s = min(RETRY_S_MAX, RETRY_S_FIRST * 2 ** min(self._failures, 10)) * self._wiring.rng.uniform(0.75, 1)
         retry_s = backoff_s if retry_after_s is None else min(RETRY_AFTER_S_MAX, max(backoff_s, retry_after_s))
         self._failures += 1
+        self.service_route = ()
         self._wiring.set_timer(PART, Alarm.REGISTER, now + retry_s)
         self._wiring.effects.append(RegistrationFailed(reason, retry_s, self._server))
 
     def _leave(self, reason: Ending) -> None:
         self._state = _State.OFF
         self._wiring.effects.append(Unregistered(reason))
+
+
+def _service_route(response: Response) -> tuple[NameAddr, ...]:
+    """What cannot be read leads nowhere, and is left out: we are registered all the same."""
+    try:
+        values = [NameAddr.parse(value, "Service-Route") for value in response.fields.values("service-route")]
+    except BadMessage:
+        return ()
+    return tuple(value for value in values if isinstance(value.uri, SipUri))
 
 
 def _seconds(contact: NameAddr, overall_s: int) -> int:

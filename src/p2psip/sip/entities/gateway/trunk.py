@@ -469,7 +469,8 @@ class Trunk:
             outgoing = escape_user(terms.outgoing(number))
             target = SipUri(terms.realm, outgoing)
             others = [self._servers.hop(each) for each in self._servers.in_turn(now)[1:]]
-            far = FarInvite(target, *shown_to_trunk(terms, caller, target), others=others)
+            routes = () if self._registration is None else self._registration.service_route
+            far = FarInvite(target, *shown_to_trunk(terms, caller, target), routes=routes, others=others)
             self._bridge(OVERLAY, arrived, far, self._label, now)
 
     def _call_in(self, arrived: RequestArrived, now: float) -> None:

@@ -178,6 +178,65 @@ def test_a_connection_that_is_refused_is_made_to_the_next_server() -> None:
     assert bench.trunk.facts.remote == SECOND
 
 
+# The way that the registrar wants
+
+
+def with_service_route(bench: TrunkBench, *lines: str) -> None:
+    """The registrar says this from now on."""
+    registrar = bench.registrar
+
+    def answer(request: Request) -> Response | None:
+        response = registrar(request)
+        if response is None or not (response.is_success and request.method == "REGISTER"):
+            return response
+        fields = response.fields
+        for line in lines:
+            fields = fields.with_last("Service-Route", line)
+        return response.replace(fields=fields)
+
+    bench.answers = answer
+
+
+def routes_of_a_call(bench: TrunkBench) -> list[str]:
+    bench.dial()
+    sent = bench.request("provider", "INVITE")
+    assert bench.provider[-1].remote == bench.trunk.facts.remote
+    return [str(route.uri) for route in sent.routes]
+
+
+def test_3608_a_call_has_the_route_that_the_registrar_has_said_last() -> None:
+    """It goes to the server all the same, which sends it on. What a later answer does not say is over."""
+    bench = several()
+    with_service_route(bench, "<sip:orig@s1.tel.example;lr>, <sip:s2.tel.example;lr>")
+    bench.up()
+    assert routes_of_a_call(bench) == ["sip:orig@s1.tel.example;lr", "sip:s2.tel.example;lr"]
+    with_service_route(bench)
+    bench.run(40.0)
+    assert routes_of_a_call(bench) == []
+
+
+@pytest.mark.parametrize("line", ["<<", "<tel:1>"])
+def test_3608_a_route_that_leads_nowhere_is_none(line: str) -> None:
+    bench = several()
+    with_service_route(bench, line)
+    bench.up()
+    assert routes_of_a_call(bench) == []
+
+
+def test_3608_the_route_of_one_server_is_not_that_of_the_next() -> None:
+    bench = several()
+    with_service_route(bench, "<sip:s1.tel.example;lr>")
+    bench.up()
+    bench.dial()
+    bench.answer(bench.request("provider", "INVITE"), 503)
+    assert bench.provider[-1].remote == SECOND
+    assert bench.request("provider", "INVITE").routes == ()
+    with_service_route(bench)
+    fail_over(bench)
+    bench.dead.clear()
+    assert routes_of_a_call(bench) == []
+
+
 # Where the requests of a call go
 
 
