@@ -6,7 +6,8 @@ import pytest
 from trunk_bench import ANSWER, REALM, SDP, TrunkBench
 
 from p2psip.sip.entities.gateway.limits import CALL_S_MAX, FORKS_MAX, SILENT_S
-from p2psip.sip.message.message import Response
+from p2psip.sip.message.build import make_response
+from p2psip.sip.message.message import Request, Response
 
 
 def test_a_call_goes_out_with_the_accounts_name_and_ids_of_its_own() -> None:
@@ -96,6 +97,77 @@ def test_an_offer_that_comes_late_has_its_answer_in_the_ack() -> None:
     bench.within("ACK", bench.response("overlay", "200 INVITE"), 7, extra="Content-Type: application/sdp\r\n", body=SDP)
     ack = bench.request("provider", "ACK")
     assert (ack.body, ack.content_type) == (SDP, "application/sdp")
+
+
+def test_13_2_2_4_a_2xx_that_is_repeated_during_a_reinvite_has_the_ack_of_its_own() -> None:
+    """The ACK was lost, and the caller has begun a re-INVITE meanwhile: neither is taken for the other."""
+    bench = TrunkBench().up()
+    _, sent = bench.talking()
+    answered = bench.response("overlay", "200 INVITE")
+    bench.within("INVITE", answered, 8, extra="Contact: <sip:a@x>\r\nContent-Type: application/sdp\r\n", body=SDP)
+    again = bench.request("provider", "INVITE")
+    bench.answer(sent, 200, body=ANSWER)
+    assert bench.request("provider", "ACK").cseq.number == sent.cseq.number < again.cseq.number
+    # And a caller who repeats the ACK of the first acknowledges nothing of the second.
+    acks = bench.lines("provider").count("ACK")
+    bench.within("ACK", answered, 7)
+    assert bench.lines("provider").count("ACK") == acks
+    bench.answer(again, 200, body=ANSWER)
+    bench.within("ACK", bench.response("overlay", "200 INVITE"), 8)
+    assert bench.request("provider", "ACK").cseq.number == again.cseq.number
+
+
+def test_22_3_a_bye_that_is_challenged_is_said_again_with_the_password() -> None:
+    bench = TrunkBench().up()
+    bench.talking()
+    bench.within("BYE", bench.response("overlay", "200 INVITE"), 8)
+    first = bench.request("provider", "BYE")
+    bench.answer(first, 407, ("Proxy-Authenticate", 'Digest realm="tel", nonce="other", stale=true, qop="auth"'))
+    again = bench.request("provider", "BYE")
+    assert again.cseq.number == first.cseq.number + 1
+    assert 'nonce="other"' in (again.fields.first("proxy-authorization") or "")
+
+
+def test_15_a_bye_that_crosses_a_reinvite_ends_both() -> None:
+    bench = TrunkBench().up()
+    _, sent = bench.talking()
+    answered = bench.response("overlay", "200 INVITE")
+    bench.within("INVITE", answered, 8, extra="Contact: <sip:a@x>\r\nContent-Type: application/sdp\r\n", body=SDP)
+    again = bench.request("provider", "INVITE")
+    theirs = Response(200, "OK", sent.fields.with_only("To", sent.to.with_tag("p")))
+    bench.within("BYE", Request("INVITE", "sip:x@y", theirs.fields), 1, by="provider")
+    bench.answer(again, 481)
+    assert bench.request("overlay", "BYE").to.tag == answered.from_.tag
+    assert bench.lines("overlay")[-1] == "481 INVITE"
+    assert bench.lines("provider").count("BYE") == 0
+    assert bench.trunk.calls == 0
+
+
+def test_a_provisional_response_with_a_tag_and_no_contact_is_passed_on() -> None:
+    """It makes no dialog (12.1), and the 2xx after it does."""
+    bench = TrunkBench().up()
+    bench.dial()
+    sent = bench.request("provider", "INVITE")
+    bench.from_provider(make_response(sent, 183, to_tag="p"))
+    progress = bench.response("overlay", "183 INVITE")
+    bench.answer(sent, 200, body=ANSWER)
+    answered = bench.response("overlay", "200 INVITE")
+    assert answered.to.tag == progress.to.tag
+    bench.within("ACK", answered, 7)
+    bench.within("BYE", answered, 8)
+    assert bench.request("provider", "BYE").uri_text == "sip:gw@198.51.100.7"
+
+
+def test_4028_an_interval_that_is_too_small_is_the_callers_to_change() -> None:
+    """RFC 4028 section 7.3: who is told 422 may try again with the Min-SE that it says."""
+    bench = TrunkBench().up()
+    bench.dial(extra="Supported: timer\r\nSession-Expires: 90\r\n")
+    sent = bench.request("provider", "INVITE")
+    assert sent.fields.first("session-expires") == "90"
+    bench.answer(sent, 422, ("Min-SE", "1800"))
+    assert bench.response("overlay", "422 INVITE").fields.first("min-se") == "1800"
+    bench.dial(extra="Supported: timer\r\nSession-Expires: 1800\r\nMin-SE: 1800\r\n")
+    assert bench.request("provider", "INVITE").fields.first("min-se") == "1800"
 
 
 @pytest.mark.parametrize("moment", ["before 100", "after 100", "after 180", "after 200"])
