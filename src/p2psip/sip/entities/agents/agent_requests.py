@@ -21,7 +21,6 @@ from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.own_addresses import as_numeric
 
 ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
-ALLOW = ", ".join(ALLOWED)
 CHALLENGES = (401, 407)
 CHALLENGES_MAX = 4
 """How often one request may be challenged: by the server, by a proxy or two, and for a stale nonce."""
@@ -98,6 +97,11 @@ class Wiring:
         if (pending := self._pending.get(transaction)) is not None:
             pending.is_cancelled = True
         self.transactions.cancel(transaction, now, extra)
+
+    @property
+    def allow(self) -> str:
+        """What our Allow says (20.5)."""
+        return ", ".join((*ALLOWED, *self.config.passes))
 
     def has_pending(self, owner: Requester) -> bool:
         """True if a transaction of this owner has not ended."""

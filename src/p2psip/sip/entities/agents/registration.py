@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
+from p2psip.sip.entities.agents.agent_requests import Alarm, Wiring
 from p2psip.sip.entities.agents.types import EndedBy, Ending, Registered, RegistrationFailed, Unregistered
 from p2psip.sip.message.build import make_request
 from p2psip.sip.message.errors import BadMessage
@@ -123,7 +123,10 @@ class Registration:
             to=NameAddr(config.address_of_record),
             call_id=self._call_id,
             cseq=self._cseq + 1,
-            extra=[("Contact", NameAddr(config.contact).with_param("expires", str(expires_s))), ("Allow", ALLOW)],
+            extra=[
+                ("Contact", NameAddr(config.contact).with_param("expires", str(expires_s))),
+                ("Allow", self._wiring.allow),
+            ],
         )
         self._server = config.server
         self._wiring.send(self, request, config.server, now)

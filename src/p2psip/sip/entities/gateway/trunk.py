@@ -271,6 +271,7 @@ class Trunk:
             server=self._servers.hop(self._present),
             listeners=(Listener("UDP", local), Listener("TCP", local), Listener("TLS", local)),
             is_tethered=True,
+            passes=("PRACK", "UPDATE"),
             register_expires_s=terms.expires_s,
         )
         credentials = DigestCredentials(terms.auth_user or terms.user, terms.password, self._rng, reuses_nonces=True)
