@@ -64,7 +64,7 @@ class Pending:
     hop: Hop
     challenges: int
     is_answered: bool = False
-    is_cancelled: bool = False
+    is_wanted: bool = True
 
 
 @dataclass(slots=True)
@@ -92,10 +92,14 @@ class Wiring:
         self._owners[owner] += 1
         owner.note_sent(request, transaction, now)
 
+    def forgo(self, transaction: int) -> None:
+        """Whoever has sent this does not want it any more: if it is challenged, it is not tried again."""
+        if (pending := self._pending.get(transaction)) is not None:
+            pending.is_wanted = False
+
     def cancel(self, transaction: int, now: float, extra: Iterable[tuple[str, object]] = ()) -> None:
         """Cancel an INVITE of ours; `extra` fields go into the CANCEL. A challenge that crosses it is not answered."""
-        if (pending := self._pending.get(transaction)) is not None:
-            pending.is_cancelled = True
+        self.forgo(transaction)
         self.transactions.cancel(transaction, now, extra)
 
     @property
@@ -116,7 +120,7 @@ class Wiring:
         """Give a response to whoever sent the request; answer a challenge first."""
         pending.is_answered = not response.is_provisional
         anew = None
-        may_try_again = pending.challenges < CHALLENGES_MAX and not pending.is_cancelled
+        may_try_again = pending.challenges < CHALLENGES_MAX and pending.is_wanted
         if response.status in CHALLENGES and may_try_again:
             anew = self.credentials.answer(pending.request, response)
         if anew is not None:

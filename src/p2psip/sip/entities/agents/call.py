@@ -73,6 +73,8 @@ class Call(abc.ABC):
         """End the call, whatever state it is in."""
         if self.is_over:
             return
+        if self._reinvite is not None:
+            self._wiring.forgo(self._reinvite)
         self._leave(now)
         self._finish(ending or Ending(EndedBy.US, "hung up"))
 

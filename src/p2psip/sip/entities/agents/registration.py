@@ -50,6 +50,7 @@ class Registration:
         """True if that was too brief a moment ago."""
         self._failures = 0
         self._newest = 0
+        self._transaction = 0
         self._server = wiring.config.server
         """Who was asked last."""
         self.service_route: tuple[NameAddr, ...] = ()
@@ -74,12 +75,14 @@ class Registration:
             self._register(0, now)
         elif self._state is _State.TRYING:
             self._wiring.cancel_timers(PART)
+            self._wiring.forgo(self._transaction)
             self._newest = 0
             self._leave(Ending(EndedBy.US, "was not registered"))
 
     def note_sent(self, request: Request, transaction: int, now: float) -> None:
         """Remember what the newest request is: what comes of an older one does not matter any more."""
         self._cseq = self._newest = request.cseq.number
+        self._transaction = transaction
 
     def handle_response(self, request: Request, response: Response, now: float) -> None:
         """What the registrar says."""
@@ -115,6 +118,7 @@ class Registration:
     def _register(self, expires_s: int, now: float) -> None:
         config = self._wiring.config
         self._wiring.cancel_timers(PART)
+        self._wiring.forgo(self._transaction)
         request = make_request(
             "REGISTER",
             # 10.2: "The "userinfo" and "@" components of the SIP URI MUST NOT be present".

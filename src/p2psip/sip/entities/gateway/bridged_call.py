@@ -359,8 +359,9 @@ class Bridge:
         assert dialog is not None, "that side has asked"
         status, phrase = (response.status, response.phrase)
         if not response.is_success and not response.is_provisional:
-            # 9.2: what was cancelled has that for its end, also where a challenge crosses the CANCEL.
-            status, phrase = (487, phrase_of(487)) if passed.is_cancelled else passing.refusal(response)
+            # 9.2, 15.1.2: what was cancelled has that for its end, and what was pending when the call ended.
+            is_unwanted = passed.is_cancelled or self.is_over
+            status, phrase = (487, phrase_of(487)) if is_unwanted else passing.refusal(response)
         fields = passing.passed(response)
         request = passed.arrived.request
         if response.status < 300 and request.method in ("INVITE", "UPDATE"):
@@ -409,6 +410,8 @@ class Bridge:
     def _finish(self, ending: Ending) -> None:
         if not self.is_over:
             self.is_over, self.ending = True, ending
+            for passed in self._invites.values():
+                self._sides[1 - passed.side].wiring.forgo(passed.transaction)
             for alarm in (BridgeAlarm.SILENT, BridgeAlarm.RING, BridgeAlarm.CALL, BridgeAlarm.UNACKNOWLEDGED):
                 self._arm(alarm, NEVER)
 

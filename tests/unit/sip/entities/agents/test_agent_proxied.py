@@ -45,6 +45,18 @@ def test_9_1_a_call_that_is_hung_up_while_it_is_challenged_is_not_tried_again() 
     assert not alice.is_waiting
 
 
+def test_a_hold_that_is_challenged_after_hanging_up_is_not_tried_again() -> None:
+    proxy = Proxy()
+    wire, alice = registering(proxy)
+    number = call_bob(alice)
+    wire.run(1.0)
+    alice.hold(number, True, wire.now)
+    wire.run(0.005)
+    alice.hang_up(number, wire.now)
+    wire.run(40.0)
+    assert (proxy.served.count("INVITE"), proxy.served[-1]) == (1, "BYE")
+
+
 @pytest.mark.parametrize(
     ("body", "what"), [(b"", "malformed"), (b"v=0\no=- 1 1 IN IP4 192.0.2.9\nm=audio 0 RTP/AVP 0\n", "no audio")]
 )

@@ -43,6 +43,24 @@ def test_unregisters() -> None:
     assert alice.next_deadline() is None
 
 
+@pytest.mark.parametrize("is_registered", [False, True])
+def test_who_has_gone_while_it_was_challenged_does_not_register(is_registered: bool) -> None:
+    """The challenge to a REGISTER that was sent before crosses the going."""
+    registrar = Registrar()
+    wire, alice = registering(registrar)
+    alice.register(0.0)
+    if is_registered:
+        wire.run(1.0)
+        alice.register(wire.now)
+    wire.run(0.015)
+    seen = len(registrar.contacts)
+    alice.unregister(wire.now)
+    wire.run(400.0)
+    assert [contact for contact in registrar.contacts[seen:] if not contact.endswith("expires=0")] == []
+    assert isinstance(wire.told(ALICE)[-1], Unregistered)
+    assert alice.next_deadline() is None
+
+
 @pytest.mark.must("3261 22.1/7")
 def test_22_1_a_wrong_password_is_tried_once_and_then_slowly() -> None:
     registrar = Registrar(password="other")

@@ -138,7 +138,9 @@ def test_15_a_bye_that_crosses_a_reinvite_ends_both() -> None:
     bench.within("BYE", Request("INVITE", "sip:x@y", theirs.fields), 1, by="provider")
     bench.answer(again, 481)
     assert bench.request("overlay", "BYE").to.tag == answered.from_.tag
-    assert bench.lines("overlay")[-1] == "481 INVITE"
+    # 15.1.2: "the UAS MUST still respond to any pending requests [...]. It is RECOMMENDED that a 487 [...] response be
+    # generated to those pending requests."
+    assert bench.lines("overlay")[-1] == "487 INVITE"
     assert bench.lines("provider").count("BYE") == 0
     assert bench.trunk.calls == 0
 

@@ -87,6 +87,18 @@ def test_9_2_a_reinvite_that_is_answered_before_the_cancel_comes_is_answered() -
     assert bench.lines("provider").count("CANCEL") == 1
 
 
+def test_a_reinvite_that_is_challenged_after_the_call_is_not_tried_again() -> None:
+    bench = TrunkBench().up()
+    bench.talking()
+    bench.registrar.is_there = False
+    _, sent = reinvite(bench)
+    bench.within("BYE", bench.response("overlay", "200 INVITE"), 9)
+    invites = bench.lines("provider").count("INVITE")
+    bench.answer(sent, 407, CHALLENGE)
+    assert bench.lines("provider").count("INVITE") == invites
+    assert bench.lines("overlay")[-1] == "487 INVITE"
+
+
 def test_9_a_reinvite_that_is_challenged_after_its_cancel_ends_with_487() -> None:
     bench = TrunkBench().up()
     bench.talking()
