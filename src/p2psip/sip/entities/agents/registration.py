@@ -51,8 +51,6 @@ class Registration:
         self._failures = 0
         self._newest = 0
         self._transaction = 0
-        self._server = wiring.config.server
-        """Who was asked last."""
         self.service_route: tuple[NameAddr, ...] = ()
         """The way that the registrar wants what we begin to take (RFC 3608), as long as it keeps us."""
 
@@ -132,7 +130,6 @@ class Registration:
                 ("Allow", self._wiring.allow),
             ],
         )
-        self._server = config.server
         self._wiring.send(self, request, config.server, now)
 
     def _settle(self, response: Response, now: float) -> None:
@@ -170,7 +167,7 @@ class Registration:
         self._failures += 1
         self.service_route = ()
         self._wiring.set_timer(PART, Alarm.REGISTER, now + retry_s)
-        self._wiring.effects.append(RegistrationFailed(reason, retry_s, self._server))
+        self._wiring.effects.append(RegistrationFailed(reason, retry_s, self._wiring.config.server))
 
     def _leave(self, reason: Ending) -> None:
         self._state = _State.OFF

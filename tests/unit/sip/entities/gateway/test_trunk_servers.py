@@ -164,6 +164,18 @@ def test_one_that_does_not_answer_options_is_left_for_the_next_and_the_trunk_sta
     assert [effect for effect in bench.effects if isinstance(effect, TrunkChanged)] == [TrunkChanged("main", True, "")]
 
 
+def test_what_the_one_says_late_does_not_say_that_the_other_is_there() -> None:
+    bench = several(registers=False).up()
+    bench.dead.update((PROVIDER, SECOND))
+    while bench.trunk.facts.remote == PROVIDER:
+        bench.run(0.1)
+    asked = [heard.message for heard in bench.provider if (heard.line, heard.remote) == ("OPTIONS", PROVIDER)]
+    assert isinstance(asked[-1], Request)
+    bench.answer(asked[-1], 200)
+    bench.run(KEEP_ALIVE_S_MAX)
+    assert not bench.trunk.health.is_up
+
+
 def test_a_connection_that_is_refused_is_made_to_the_next_server() -> None:
     bench = several(transport="TCP")
     bench.trunk.start(0.0)
