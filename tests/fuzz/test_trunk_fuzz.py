@@ -6,7 +6,7 @@ import random
 
 from effort import times
 from mutations import mutant
-from trunk_bench import ANSWER, TrunkBench
+from trunk_bench import ANSWER, PROVIDER, SECOND, TrunkBench
 
 from p2psip.sip.entities.gateway.limits import LINGERING_MAX
 from p2psip.sip.message.build import make_response
@@ -40,19 +40,24 @@ def specimens(bench: TrunkBench) -> list[bytes]:
         f"INVITE {within}CSeq: 1 INVITE\r\nContact: <sip:p@tel>\r\n\r\n".replace(
             f"To: {sent.from_}", "To: <sip:+4930555@tel>"
         ).encode(),
+        f"INVITE {within}CSeq: 1 INVITE\r\nContact: <sip:p@198.51.100.17;maddr=198.51.100.7>\r\nAllow: INVITE, BYE\r\n"
+        "Record-Route: <sip:198.51.100.17:5062;lr>\r\nP-Asserted-Identity: <tel:+49-30;npdi;rn=1>\r\n\r\n".replace(
+            f"To: {sent.from_}", "To: <tel:+49-30-555;phone-context=tel>"
+        ).encode(),
     ]
 
 
 def test_damaged_messages_of_a_trunk_end_in_an_answer_or_a_drop() -> None:
     for number in range(times(ROUNDS)):
         rng = random.Random(f"trunk/{number}")
-        bench = TrunkBench(calls_max=20).up()
-        bench.dial()
+        bench = TrunkBench(calls_max=20)
+        bench.servers = [PROVIDER, SECOND]
+        bench.up().dial()
         known = specimens(bench)
         for _ in range(6):
             data = rng.choice(known) if rng.random() < 0.4 else mutant(known, rng)
             try:
-                bench.from_provider(data)
+                bench.from_provider(data, rng.choice((PROVIDER, SECOND)))
                 bench.run(rng.choice((0.0, 0.6, 5.0)))
             except Exception as error:
                 error.add_note(f"round {number}: {data!r}")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from knot import Knot, needs_knot
 
 from p2psip.base.address import Address
 from p2psip.net.dns_records import DnsRecords
+from p2psip.net.trunk_sockets import TrunkSockets
 from p2psip.sip.entities.domains.dns_answers import FindRecords, Naptr, Records, RecordType, Srv
 from p2psip.sip.entities.domains.location import DomainServers, Permits, locate
+from p2psip.sip.entities.gateway.terms import TrunkFound, TrunkNotFound, TrunkTerms
 from p2psip.sip.message.uri import parse_sip_uri
 
 pytestmark = needs_knot
@@ -29,6 +32,12 @@ ZONES = {
         "one AAAA 2001:db8::1",
         "two A 192.0.2.2",
         "none SRV 0 0 0 .",
+    ],
+    "trunk.example": [
+        "_sip._udp SRV 10 1 5080 first.trunk.example.",
+        "_sip._udp SRV 20 1 5090 second.trunk.example.",
+        "first A 127.0.0.1",
+        "second A 127.0.0.2",
     ],
     "circle.example": ["one CNAME two.circle.example.", "two CNAME one.circle.example."],
     "many.example": [f"@ A 192.0.{at // 250}.{at % 250 + 1}" for at in range(300)],
@@ -102,3 +111,13 @@ def test_the_whole_way_from_a_uri_to_addresses(knot: Knot) -> None:
         "tcp [2001:db8::1]:5060",
         "tcp 192.0.2.1:5060",
     ]
+
+
+def test_a_trunk_whose_domain_has_no_address_of_its_own(knot: Knot) -> None:
+    async def search() -> TrunkFound | TrunkNotFound:
+        with closing(TrunkSockets(lambda terms, arrival: None, DnsRecords(knot.address).find)) as sockets:
+            return await sockets.find(TrunkTerms("t", "trunk.example", "us"))
+
+    found = asyncio.run(search())
+    assert isinstance(found, TrunkFound), found
+    assert list(map(str, found.remotes)) == ["127.0.0.1:5080", "127.0.0.2:5090"]

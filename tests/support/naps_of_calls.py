@@ -161,7 +161,7 @@ def nap_of_a_switchboard() -> None:
     """Somebody is parked, and somebody else is to be picked up."""
     bench, place = SwitchboardBench(), f"park@{REALM};slot=1;by=bob"
     bench.invite(place, "alice")
-    bench.acknowledge(place, "alice")
+    bench.within("alice", "ACK", 1, "")
     bench.invite(f"pick-up@{REALM};call=5", "carol")
     bench.pass_time(HOUR_S)
     assert (bench.called, bench.status("alice"), bench.status("carol")) == (["bob"], 200, 480)

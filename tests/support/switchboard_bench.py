@@ -11,6 +11,7 @@ from p2psip.sip.entities.agents.types import MediaWanted, ToServer
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.switching.leads import JoinCall
 from p2psip.sip.entities.switching.switchboard import Switchboard
+from p2psip.sip.message.build import make_response
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
@@ -46,23 +47,42 @@ class SwitchboardBench:
         self.agent = Switchboard(ServerConfig(REALM, frozenset({REALM}), (), peer), random.Random(1))
         self.answers: dict[str, Response] = {}
         """The last one, by Call-ID."""
-        self.called: list[str] = []
-        """Whom it calls itself."""
         self.wanted: list[JoinCall] = []
+        self.requests: list[Request] = []
+        """What parties of calls were sent."""
+        self.responses: list[Response] = []
+        """To all but INVITEs."""
+
+    @property
+    def called(self) -> list[str]:
+        """Whom it calls itself."""
+        return [request.sip_uri.user_name for request in self.requests if request.method == "INVITE"]
 
     def invite(self, uri: str, caller: str, now: float = 0.0) -> None:
         self._give(INVITE.format(method="INVITE", uri=uri, caller=caller, call=f"call-{caller}") + OFFER, now)
 
-    def acknowledge(self, uri: str, caller: str, now: float = 0.0) -> None:
-        """The caller has heard that he is answered."""
-        text = INVITE.format(method="ACK", uri=uri, caller=caller, call=f"call-{caller}")
-        to = self.answers[f"call-{caller}"].to
-        self._give(
-            text.replace("To: <sip:bob@overlay.example>", f"To: {to}").replace("z9hG4bK", "z9hG4bKa") + "\n", now
-        )
-
     def cancel(self, uri: str, caller: str, now: float) -> None:
         self._give(INVITE.format(method="CANCEL", uri=uri, caller=caller, call=f"call-{caller}") + "\n", now)
+
+    def within(self, caller: str, method: str, cseq: int, fields: str, body: str = "") -> None:
+        """Somebody of a call that was answered says something in it."""
+        answered = self.answers[f"call-{caller}"]
+        head = INVITE.format(method=method, uri=f"x@{REALM}", caller=caller, call=f"call-{caller}")
+        head = head.replace(f"branch=z9hG4bKcall-{caller}", f"branch=z9hG4bK{method}-{caller}-{cseq}")
+        head = head.replace("To: <sip:bob@overlay.example>", f"To: {answered.to}").replace("CSeq: 1", f"CSeq: {cseq}")
+        self._give(head + fields + "\n" + body, 0.0)
+
+    def reply(self, status: int) -> None:
+        """Whoever was sent the last request answers it."""
+        self.agent.handle_message(make_response(self.requests[-1], status, to_tag="x").encode(), 0.0)
+        self._drain(0.0)
+
+    def joined(self) -> None:
+        """carol has picked up alice's call."""
+        self.invite(f"pick-up@{REALM};call=5", "carol")
+        self.invite(str(self.wanted[-1].target.uri).removeprefix("sip:"), "alice")
+        for caller in ("carol", "alice"):
+            self.within(caller, "ACK", 1, "")
 
     def pass_time(self, now: float) -> None:
         self.agent.handle_timeout(now)
@@ -81,10 +101,12 @@ class SwitchboardBench:
                 match effect:
                     case ToServer(data):
                         message = parse(data)
-                        if isinstance(message, Response) and message.cseq.method == "INVITE":
+                        if isinstance(message, Request):
+                            self.requests.append(message)
+                        elif message.cseq.method == "INVITE":
                             self.answers[message.call_id] = message
-                        elif isinstance(message, Request) and message.method == "INVITE":
-                            self.called.append(message.sip_uri.user_name)
+                        else:
+                            self.responses.append(message)
                     case Ask(token, MediaWanted()):
                         self.agent.handle_answer(token, Address("192.0.2.5", 4000 + 2 * token), now)
                     case JoinCall():

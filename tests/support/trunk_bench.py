@@ -22,6 +22,8 @@ from p2psip.sip.transports.effects import SendUdp
 
 REALM = "club.example"
 HERE, PROVIDER, STRANGER = Address("192.0.2.1", 40000), Address("198.51.100.7", 5060), Address("203.0.113.66", 5060)
+SECOND, THIRD = Address("198.51.100.17", 5062), Address("198.51.100.27", 5060)
+"""Other servers of the provider."""
 
 TERMS = TrunkTerms(
     "main",
@@ -41,10 +43,11 @@ ANSWER = SDP.replace(b"192.0.2.9", b"198.51.100.8")
 
 @dataclass(frozen=True)
 class Heard:
-    """What one side was sent."""
+    """What one side was sent, and where."""
 
     at: float
     message: Message
+    remote: Address | None = None
 
     @property
     def line(self) -> str:
@@ -66,6 +69,9 @@ class TrunkBench:
         self.registrar = Registrar(self)
         self.answers: Callable[[Request], Response | None] = self.registrar
         self.is_found = True
+        self.servers = [PROVIDER]
+        self.dead: set[Address] = set()
+        """Of the servers those that say nothing."""
         self.branches = itertools.count(1)
 
     def up(self) -> TrunkBench:
@@ -99,19 +105,21 @@ class TrunkBench:
             case ToServer(data):
                 self.overlay.append(Heard(self.now, parse(data)))
             case ForTrunk(_, SendUdp(_, remote, data)):
-                assert remote.host == PROVIDER.host
+                assert remote.host in {each.host for each in (PROVIDER, SECOND, THIRD, STRANGER)}
                 try:
                     message = parse(data)
                 except BadMessage:
                     # An answer has the fields of what was asked, damaged as they may be.
-                    assert data.startswith(b"SIP/2.0 4")
+                    assert data.startswith((b"SIP/2.0 4", b"SIP/2.0 505"))
                     return
-                self.provider.append(Heard(self.now, message))
-                if isinstance(message, Request) and (answer := self.answers(message)) is not None:
-                    self.from_provider(answer)
+                self.provider.append(Heard(self.now, message, remote))
+                if remote in self.dead or not isinstance(message, Request):
+                    return
+                if (answer := self.answers(message)) is not None:
+                    self.from_provider(answer, remote)
             case Ask(token, FindTrunk()):
                 if self.is_found:
-                    self.trunk.handle_answer(token, TrunkFound((PROVIDER,), HERE), self.now)
+                    self.trunk.handle_answer(token, TrunkFound(tuple(self.servers), HERE), self.now)
             case Note():
                 self.notes.append(effect)
             case _:
@@ -145,8 +153,38 @@ class TrunkBench:
         self.from_overlay(invite)
         return invite
 
+    def ring(
+        self,
+        *,
+        uri: str = "sip:4930555@192.0.2.1:40000",
+        to: str = "sip:+4930555@tel",
+        from_: str = "sip:+49777@tel",
+        contact: str = "sip:gw@198.51.100.7",
+        extra: str = "",
+        remote: Address = PROVIDER,
+    ) -> Request:
+        """The provider calls."""
+        n = next(self.branches)
+        invite = parse(
+            f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {remote};branch=z9hG4bKi{n}\r\nMax-Forwards: 70\r\n"
+            f'From: "Mum" <{from_}>;tag=i{n}\r\nTo: <{to}>\r\nCall-ID: i{n}\r\nCSeq: 1 INVITE\r\n'
+            f"Contact: <{contact}>\r\n{extra}Content-Type: application/sdp\r\n\r\n".encode()
+            + SDP
+        )
+        assert isinstance(invite, Request)
+        self.from_provider(invite, remote)
+        return invite
+
     def within(
-        self, method: str, last: Message, cseq: int, *, extra: str = "", body: bytes = b"", by: str = "overlay"
+        self,
+        method: str,
+        last: Message,
+        cseq: int,
+        *,
+        extra: str = "",
+        body: bytes = b"",
+        by: str = "overlay",
+        remote: Address = PROVIDER,
     ) -> Request:
         """A request in the dialog of `last`: a response that this side has got, or a request that it was sent."""
         n = next(self.branches)
@@ -158,17 +196,33 @@ class TrunkBench:
             + body
         )
         assert isinstance(request, Request)
-        (self.from_overlay if by == "overlay" else self.from_provider)(request)
+        if by == "overlay":
+            self.from_overlay(request)
+        else:
+            self.from_provider(request, remote)
         return request
 
+    def cancel(self, invite: Request, *, extra: str = "", by: str = "overlay") -> None:
+        """The side that has sent an INVITE cancels it."""
+        head = invite.replace(fields=invite.fields.without("content-type"), body=b"").encode()
+        head = head.replace(b"INVITE ", b"CANCEL ", 1).replace(b" INVITE\r\n", b" CANCEL\r\n")
+        (self.from_overlay if by == "overlay" else self.from_provider)(head[:-2] + extra.encode() + b"\r\n")
+
     def answer(
-        self, request: Request, status: int, *extra: tuple[str, object], body: bytes = b"", tag: str = "p"
+        self,
+        request: Request,
+        status: int,
+        *extra: tuple[str, object],
+        body: bytes = b"",
+        tag: str = "p",
+        contact: str = "sip:gw@198.51.100.7",
+        remote: Address = PROVIDER,
     ) -> Response:
-        """The provider answers."""
-        fields = [("Contact", "<sip:gw@198.51.100.7>"), *extra]
+        """The provider answers, by one of its servers."""
+        fields = [("Contact", f"<{contact}>"), *extra]
         fields += [("Content-Type", "application/sdp")] if body else []
         response = make_response(request, status, to_tag=tag, extra=fields, body=body)
-        self.from_provider(response)
+        self.from_provider(response, remote)
         return response
 
     def reply(self, request: Request, status: int, *extra: tuple[str, object], body: bytes = b"") -> Response:
@@ -189,6 +243,10 @@ class TrunkBench:
         found = [each.message for each in heard if each.line == line]
         assert found, f"no {line} among {self.lines(side)}"
         return found[-1]
+
+    def sent_to(self, remote: Address) -> list[str]:
+        """What one of the provider's servers was sent."""
+        return [heard.line for heard in self.provider if heard.remote == remote]
 
     def request(self, side: str, method: str) -> Request:
         found = self.last(side, method)

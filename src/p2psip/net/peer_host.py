@@ -23,7 +23,7 @@ from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.net.trunk_sockets import TrunkSockets
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
-from p2psip.sip.entities.domains.dns_answers import FindRecords
+from p2psip.sip.entities.domains.dns_answers import FindRecords, Records
 from p2psip.sip.entities.gateway.terms import FindTrunk, ForTrunk, TrunkTerms
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowArrival, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
@@ -79,7 +79,7 @@ class PeerHost(NodeHost):
         self._engine = EngineSocket(self._engine_datagram)
         self._name_server: Address | None = None
         self._dns: DnsRecords | None = None
-        self._trunks = TrunkSockets(self._trunk_arrived)
+        self._trunks = TrunkSockets(self._trunk_arrived, self._records)
         self._zones: dict[str, str] = {}
         self._has_all_ports = False
         self._ports_later: list[OpenPorts] = []
@@ -207,13 +207,16 @@ class PeerHost(NodeHost):
                 del self._zones[next(iter(self._zones))]
 
     async def _find_records(self, token: int, question: FindRecords) -> None:
+        answer = await self._records(question)
+        self.call(lambda now: self.peer.handle_answer(token, answer, now))
+
+    async def _records(self, question: FindRecords) -> Records:
         if self._dns is None:
             # Many peers never ask, and do without the library.
             from p2psip.net.dns_records import DnsRecords
 
             self._dns = DnsRecords(self._name_server)
-        answer = await self._dns.find(question)
-        self.call(lambda now: self.peer.handle_answer(token, answer, now))
+        return await self._dns.find(question)
 
     # Trunks
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from OpenSSL import SSL
@@ -13,39 +15,48 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.net.sip_sockets import Flows, local_host_towards
-from p2psip.net.sockets.addresses import address_of, words
+from p2psip.net.sockets.addresses import address_of
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.phone_tls import server_authorities
+from p2psip.sip.entities.domains.dns_answers import FindRecords, Records
+from p2psip.sip.entities.domains.location import DomainServers, Permits, locate
 from p2psip.sip.entities.gateway.terms import ForTrunk, TrunkFound, TrunkNotFound, TrunkTerms
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, Datagram
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
-from p2psip.sip.transports.hops import DEFAULT_PORTS
-
-ADDRESSES_MAX = 8
-"""Of one server, that are tried."""
+from p2psip.sip.transports.hops import StreamHop, UdpHop
 
 Arrived = Callable[[TrunkTerms, Arrival], None]
+FindsRecords = Callable[[FindRecords], Awaitable[Records]]
+
+_FAMILIES = {"A": socket.AF_INET, "AAAA": socket.AF_INET6}
+
+
+_ANYWHERE = Permits(lambda address: "", has_ipv6=True)
+"""The operator says where his trunk is: in his own network, at this very machine."""
 
 
 class TrunkSockets:
-    """Those of one peer. `arrived` is called with what comes."""
+    """Those of one peer. `arrived` is called with what comes, `records` asks DNS."""
 
-    def __init__(self, arrived: Arrived) -> None:
+    def __init__(self, arrived: Arrived, records: FindsRecords) -> None:
         self._arrived = arrived
+        self._records = records
         self._udp: dict[str, DatagramSocket] = {}
         self._flows: dict[str, Flows] = {}
 
     async def find(self, terms: TrunkTerms) -> TrunkFound | TrunkNotFound:
-        """Look the server up, and have a socket from which it is spoken to."""
+        """Look the servers up, and have a socket from which they are spoken to."""
+        found = await self._servers(terms)
+        remotes = [hop.remote for hop in found.hops if isinstance(hop, UdpHop | StreamHop)]
+        if not remotes:
+            return TrunkNotFound(f"{terms.host} is not found: {found.reason}")
         try:
-            remotes = await _addresses(terms)
-            local = await self._open(terms, local_host_towards(remotes[0]))
-        except (OSError, UnicodeError) as error:
-            return TrunkNotFound(f"{terms.host} is not found: {words(error)}")
+            local = await self._open(terms, _local_host(remotes))
         except (LocalMisuse, SSL.Error) as error:
             return TrunkNotFound(str(error))
-        version = ":" in local.host
-        return TrunkFound(tuple(each for each in remotes if (":" in each.host) == version), local)
+        is_ipv6 = ":" in local.host
+        return TrunkFound(tuple(each for each in remotes if (":" in each.host) == is_ipv6), local)
 
     def do(self, wanted: ForTrunk) -> None:
         """Do what a trunk wants."""
@@ -62,6 +73,24 @@ class TrunkSockets:
             udp.close()
         for flows in self._flows.values():
             flows.close()
+
+    async def _servers(self, terms: TrunkTerms) -> DomainServers:
+        """Where its servers are, as those of any domain (RFC 3263); a port that is set says that it is one host."""
+        uri = SipUri(terms.host.lower(), port=terms.port or None, params=(("transport", terms.transport.lower()),))
+        steps = locate(uri, _ANYWHERE, random.Random())
+        answers: list[Records] | None = None
+        while True:
+            try:
+                questions = next(steps) if answers is None else steps.send(answers)
+            except StopIteration as end:
+                found: DomainServers = end.value
+                return found
+            answers = await asyncio.gather(*map(self._answer, questions))
+
+    async def _answer(self, question: FindRecords) -> Records:
+        """What the operator's own machine says of a host comes first: it is he who names the trunk's."""
+        known = await _of_system(question) if question.type in _FAMILIES else Records()
+        return known if known.records else await self._records(question)
 
     async def _open(self, terms: TrunkTerms, host: str) -> Address:
         """The socket that there is, if it is at that address of ours still; else a new one."""
@@ -88,8 +117,20 @@ def _nobody_listens(local: Address, reason: str) -> None:
     raise AssertionError("a trunk's server is connected to, and does not connect")
 
 
-async def _addresses(terms: TrunkTerms) -> list[Address]:
-    """Of its host, in the order of the system's resolver. Raises OSError, UnicodeError."""
-    port = terms.port or DEFAULT_PORTS[terms.transport]
-    found = await asyncio.get_running_loop().getaddrinfo(terms.host.strip("[]"), port, type=socket.SOCK_DGRAM)
-    return list(dict.fromkeys(address_of(each[4]) for each in found))[:ADDRESSES_MAX]
+def _local_host(remotes: list[Address]) -> str:
+    """Our address towards the first of them that there is a way to. Raises LocalMisuse if there is none to any."""
+    for remote in remotes[:-1]:
+        with contextlib.suppress(LocalMisuse):
+            return local_host_towards(remote)
+    return local_host_towards(remotes[-1])
+
+
+async def _of_system(question: FindRecords) -> Records:
+    """The addresses of a name as every program on this machine has them, by its file of hosts and otherwise."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            question.name, None, family=_FAMILIES[question.type], type=socket.SOCK_DGRAM
+        )
+    except (OSError, UnicodeError):
+        return Records()
+    return Records(tuple(address_of(each[4]).host for each in found))

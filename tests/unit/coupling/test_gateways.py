@@ -37,6 +37,14 @@ def test_the_longest_prefix_comes_first_then_the_preference() -> None:
     assert (far.called, near.called) == (["0033123"], [])
 
 
+@pytest.mark.parametrize("dialled", ["00(49)1-23", "0049123;npdi"])
+def test_a_number_finds_its_gateway_in_any_of_its_forms(dialled: str) -> None:
+    provider = Provider()
+    world, alice = overlay((provider, {}))
+    assert call(world, alice, dialled)[0] == "talks"
+    assert provider.called == ["0049123"]
+
+
 def test_of_two_alike_the_nearer_is_taken() -> None:
     first, second = Provider(), Provider()
     world, alice = overlay((first, {}), (second, {}))

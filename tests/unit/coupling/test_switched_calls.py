@@ -318,6 +318,35 @@ def test_who_dials_the_place_gets_who_is_parked(parked) -> None:
     assert not alice.talks
 
 
+def test_who_has_got_who_was_parked_transfers_her(parked) -> None:
+    """RFC 3515: the switchboard, which is in both calls, has her phone do it, as carol's own call with her would."""
+    world, alice, bob, carol = parked
+    carol.dial("*851")
+    assert world.run(2.0, stop=lambda: talking(carol))
+    transfer(carol, "bob")
+    world.run(1.0)
+    number = follow(alice)
+    carol.hang_up(carol.agent.calls[-1])
+    assert world.run(3.0, stop=lambda: talking(alice, bob))
+    assert alice.ended(number) is None
+    assert not carol.talks
+
+
+def test_who_has_got_who_was_parked_parks_her_again(parked) -> None:
+    world, alice, _, carol = parked
+    carol.dial("*851")
+    assert world.run(2.0, stop=lambda: talking(carol))
+    transfer(carol, "*852")
+    world.run(1.0)
+    follow(alice)
+    carol.hang_up(carol.agent.calls[-1])
+    world.run(2.0)
+    assert alice.talks
+    carol.dial("*852")
+    assert world.run(2.0, stop=lambda: talking(alice, carol))
+    assert "alice" in shown(carol)
+
+
 def test_the_place_is_free_again(parked) -> None:
     world, alice, bob, carol = parked
     alice.hang_up(alice.agent.calls[0])

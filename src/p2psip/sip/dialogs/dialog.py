@@ -102,6 +102,13 @@ class Dialog:
         self.remote_cseq = request.cseq.number
         return True
 
+    def confirm(self, response: Response) -> None:
+        """Take what the 2xx to our INVITE says, where a provisional response has begun this dialog before it."""
+        # 13.2.2.4: "the dialog MUST be transitioned to the "confirmed" state, and the route set for the dialog MUST be
+        # recomputed based on the 2xx response".
+        self.route_set, self.remote_target = _route_set(response)[::-1], _target(response)
+        self.is_confirmed = True
+
     def refresh(self, message: Message) -> None:
         """Take the remote target from a target refresh request or its 2xx (sections 12.2.1.2 and 12.2.2)."""
         if message.contacts:

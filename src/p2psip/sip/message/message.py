@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Generic, Self, TypeVar, overload
 
@@ -12,6 +13,8 @@ from p2psip.sip.message.headers import CSeq, Event, NameAddr, Reason, Via
 from p2psip.sip.message.uri import SipUri, Uri, parse_uri
 
 T = TypeVar("T")
+
+_RETRY_AFTER = re.compile(r"([0-9]{1,10})\s*(?=[(;]|$)")
 
 
 class lazy(Generic[T]):  # noqa: N801 - reads as a decorator
@@ -114,6 +117,12 @@ class Message:
             return None if value is None else grammar.parse_integer(value, "expires")
         except BadMessage:
             return None
+
+    @lazy
+    def retry_after(self) -> int | None:
+        """Retry-After in seconds (section 20.33), without what may follow them; None if it is absent or malformed."""
+        found = _RETRY_AFTER.match(self.fields.first("retry-after") or "")
+        return None if found is None else int(found[1])
 
     @lazy
     def reasons(self) -> tuple[Reason, ...]:

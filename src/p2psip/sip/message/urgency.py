@@ -38,7 +38,7 @@ def is_urgent(request: Request, numbers: frozenset[str]) -> bool:
         return False
     match uri:
         case SipUri():
-            is_meant = uri.user_name in numbers or is_sos(uri.user_name.lower())
+            is_meant = uri.subscriber.digits in numbers or is_sos(uri.user_name.lower())
         case TelUri():
             is_meant = uri.digits in numbers
         case OtherUri(scheme, rest):

@@ -56,6 +56,13 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
         return unquote(self.user, errors="surrogateescape") if self.user else ""
 
     @property
+    def subscriber(self) -> TelUri:
+        """The user part, read as a telephone number and its parameters (19.1.6), whether it is one or not."""
+        number, *params = [unquote(part) for part in (self.user or "").split(";")]
+        pairs = [param.partition("=") for param in params]
+        return TelUri(number, tuple([(name.lower(), value) for name, _, value in pairs]))
+
+    @property
     def transport(self) -> str | None:
         """The transport parameter in upper case."""
         value = param(self.params, "transport")

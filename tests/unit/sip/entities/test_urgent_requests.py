@@ -30,6 +30,7 @@ def site(world, **changes):
     ("uri", "fields", "urgent"),
     [
         ("sip:112@club.example", {}, True),
+        ("sip:1-1-2;phone-context=club.example@club.example;user=phone", {}, True),
         ("tel:1-1-2", {}, True),
         ("urn:service:sos.police", {}, True),
         ("sip:bob@club.example", {"Resource-Priority": "esnet.3"}, True),

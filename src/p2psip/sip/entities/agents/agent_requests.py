@@ -21,7 +21,6 @@ from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
 from p2psip.sip.transports.own_addresses import as_numeric
 
 ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO")
-ALLOW = ", ".join(ALLOWED)
 CHALLENGES = (401, 407)
 CHALLENGES_MAX = 4
 """How often one request may be challenged: by the server, by a proxy or two, and for a stale nonce."""
@@ -65,6 +64,7 @@ class Pending:
     hop: Hop
     challenges: int
     is_answered: bool = False
+    is_wanted: bool = True
 
 
 @dataclass(slots=True)
@@ -78,7 +78,8 @@ class Wiring:
     asks: Asks[CallId]
     timers: Timers[TimerKey] = field(default_factory=Timers)
     effects: list[Effect] = field(default_factory=list)
-    _pending: set[Pending] = field(default_factory=set)
+    _pending: dict[int, Pending] = field(default_factory=dict)
+    """By their transactions."""
     _owners: Counter[Requester] = field(default_factory=Counter)
     """How many of those each has: it is asked of every call at every message."""
 
@@ -86,10 +87,25 @@ class Wiring:
         """Send a request in a transaction; what becomes of it goes to `owner`."""
         request = request if challenges else self.credentials.beforehand(request)
         pending = Pending(owner, request, hop, challenges)
-        self._pending.add(pending)
-        self._owners[owner] += 1
         transaction = self.transactions.request(request, hop, pending, now)
+        self._pending[transaction] = pending
+        self._owners[owner] += 1
         owner.note_sent(request, transaction, now)
+
+    def forgo(self, transaction: int) -> None:
+        """Whoever has sent this does not want it any more: if it is challenged, it is not tried again."""
+        if (pending := self._pending.get(transaction)) is not None:
+            pending.is_wanted = False
+
+    def cancel(self, transaction: int, now: float, extra: Iterable[tuple[str, object]] = ()) -> None:
+        """Cancel an INVITE of ours; `extra` fields go into the CANCEL. A challenge that crosses it is not answered."""
+        self.forgo(transaction)
+        self.transactions.cancel(transaction, now, extra)
+
+    @property
+    def allow(self) -> str:
+        """What our Allow says (20.5)."""
+        return ", ".join((*ALLOWED, *self.config.passes))
 
     def has_pending(self, owner: Requester) -> bool:
         """True if a transaction of this owner has not ended."""
@@ -98,13 +114,14 @@ class Wiring:
     @property
     def is_waiting(self) -> bool:
         """True if a request of ours has no final answer yet."""
-        return any(not pending.is_answered for pending in self._pending)
+        return any(not pending.is_answered for pending in self._pending.values())
 
     def handle_response(self, pending: Pending, response: Response, now: float) -> None:
         """Give a response to whoever sent the request; answer a challenge first."""
         pending.is_answered = not response.is_provisional
         anew = None
-        if response.status in CHALLENGES and pending.challenges < CHALLENGES_MAX:
+        may_try_again = pending.challenges < CHALLENGES_MAX and pending.is_wanted
+        if response.status in CHALLENGES and may_try_again:
             anew = self.credentials.answer(pending.request, response)
         if anew is not None:
             self.send(pending.owner, anew, pending.hop, now, pending.challenges + 1)
@@ -115,9 +132,9 @@ class Wiring:
         """Tell whoever sent the request."""
         pending.owner.handle_failure(pending.request, what, now)
 
-    def forget(self, pending: Pending) -> None:
+    def forget(self, transaction: int) -> None:
         """The transaction has ended."""
-        self._pending.remove(pending)
+        pending = self._pending.pop(transaction)
         self._owners[pending.owner] -= 1
         if not self._owners[pending.owner]:
             del self._owners[pending.owner]

@@ -10,8 +10,9 @@ from p2psip.base.address import Address
 from p2psip.media.negotiation import Agreement, Direction, Negotiation
 from p2psip.media.sdp import MalformedSdp
 from p2psip.sip.dialogs.dialog import Dialog
-from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
+from p2psip.sip.entities.agents.agent_requests import Alarm, Wiring
 from p2psip.sip.entities.agents.types import (
+    AskedWithin,
     CallEnded,
     CallEstablished,
     CallId,
@@ -72,6 +73,8 @@ class Call(abc.ABC):
         """End the call, whatever state it is in."""
         if self.is_over:
             return
+        if self._reinvite is not None:
+            self._wiring.forgo(self._reinvite)
         self._leave(now)
         self._finish(ending or Ending(EndedBy.US, "hung up"))
 
@@ -129,10 +132,12 @@ class Call(abc.ABC):
             self._respond(transaction, request, 481, now)
         elif request.method == "INVITE":
             self._on_reinvite(transaction, request, now)
+        elif request.method in self._wiring.config.passes:
+            self._wiring.effects.append(AskedWithin(self.number, transaction, request))
         elif request.method in ("INFO", "OPTIONS"):
-            self._respond(transaction, request, 200, now, [("Allow", ALLOW)])
+            self._respond(transaction, request, 200, now, [("Allow", self._wiring.allow)])
         else:
-            self._respond(transaction, request, 405, now, [("Allow", ALLOW)])
+            self._respond(transaction, request, 405, now, [("Allow", self._wiring.allow)])
 
     def handle_ack(self, ack: Request, now: float) -> None:
         """The ACK for a 2xx of ours (section 13.3.1.4)."""
@@ -249,7 +254,7 @@ class Call(abc.ABC):
     ) -> None:
         """Answer an INVITE with 2xx, and repeat that until the ACK comes."""
         assert self.dialog is not None
-        fields = [*self._session_fields(), ("Allow", ALLOW), *extra]
+        fields = [*self._session_fields(), ("Allow", self._wiring.allow), *extra]
         response = make_response(request, 200, to_tag=self.dialog.local.tag, extra=fields, body=body)
         timers = self._wiring.config.timers
         self._unacknowledged = _Unacknowledged(transaction, response, timers.t1_s, not is_readable(request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation
 from p2psip.sip.dialogs.dialog import Dialog
-from p2psip.sip.entities.agents.agent_requests import ALLOW, Alarm, Wiring
+from p2psip.sip.entities.agents.agent_requests import Alarm, Wiring
 from p2psip.sip.entities.agents.call import Call
 from p2psip.sip.entities.agents.types import CallId, EndedBy, Ending, Ringing
 from p2psip.sip.message.build import make_request
@@ -44,7 +44,7 @@ class CallOut(Call):
             to=NameAddr(self._target),
             call_id=self._wiring.transactions.new_tag(),
             cseq=1,
-            extra=[*self._session_fields(), ("Allow", ALLOW)],
+            extra=[*self._session_fields(), ("Allow", self._wiring.allow)],
             body=self._negotiation.offer(),
         )
         self._wiring.set_timer(self.number, Alarm.RING, now + config.ring_s_max)
@@ -56,8 +56,6 @@ class CallOut(Call):
             super().note_sent(request, transaction, now)
         elif request.method == "INVITE":
             self._invite = transaction
-            if self.is_over:
-                self._wiring.transactions.cancel(transaction, now)
 
     def handle_response(self, request: Request, response: Response, now: float) -> None:
         """A response to the INVITE, or within the dialog."""
@@ -120,4 +118,4 @@ class CallOut(Call):
         if self.dialog is not None:
             super()._leave(now)
         elif self._invite is not None:
-            self._wiring.transactions.cancel(self._invite, now)
+            self._wiring.cancel(self._invite, now)

@@ -26,7 +26,8 @@ class AgentConfig:
     """Who the agent is, where its server is, and how it behaves.
 
     `contact` is what others reach it at. All requests go to `server` if `is_tethered`; else those within a dialog
-    follow its route set, as RFC 3261 wants. Without `auto_answer_s` its user answers.
+    follow its route set, as RFC 3261 wants. Without `auto_answer_s` its user answers. So he does for requests of the
+    methods `passes` within a call (AskedWithin).
     """
 
     address_of_record: SipUri
@@ -37,6 +38,7 @@ class AgentConfig:
     auth_user: str = ""
     password: str = field(default="", repr=False)
     is_tethered: bool = False
+    passes: tuple[str, ...] = ()
     auto_answer_s: float | None = None
     calls_max: int = 4
     register_expires_s: int = 300
@@ -121,6 +123,8 @@ class RegistrationFailed(Effect):
 
     reason: Ending
     retry_s: float
+    server: Hop
+    """Who was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,24 @@ class MediaChanged(Effect):
     call: CallId
     local: Address
     agreement: Agreement
+
+
+@dataclass(frozen=True, slots=True)
+class AskedWithin(Effect):
+    """The other side of a call has sent a request of `AgentConfig.passes`: `UserAgent.answer_within` answers it."""
+
+    call: CallId
+    transaction: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredWithin(Effect):
+    """What the other side has answered to a request of ours (`UserAgent.ask_within`); 408 if nothing."""
+
+    call: CallId
+    context: object
+    status: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,24 +10,27 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.dialogs.dialog import DialogId
-from p2psip.sip.entities.agents.agent_requests import ALLOW, ALLOWED, Pending, Wiring
+from p2psip.sip.entities.agents.agent_requests import ALLOWED, Pending, Wiring
 from p2psip.sip.entities.agents.call import Call, unsupported
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
 from p2psip.sip.entities.agents.incoming import CallIn
+from p2psip.sip.entities.agents.merging import is_merged
 from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
-from p2psip.sip.entities.agents.types import AgentConfig, CallId
+from p2psip.sip.entities.agents.types import AgentConfig, AskedWithin, CallId
+from p2psip.sip.entities.agents.within import Within
 from p2psip.sip.entities.bodies import SDP, may_answer, unreadable
 from p2psip.sip.message.build import METHODS, make_response
 from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import (
@@ -161,6 +164,29 @@ class UserAgent:
             self._calls[call].hold(on, now)
             self._run(now)
 
+    def ask_within(
+        self, call: CallId, method: str, fields: Iterable[tuple[str, object]], body: bytes, context: object, now: float
+    ) -> int | None:
+        """Send a request within a call that is up; its number there. `AnsweredWithin(call, context, ...)` follows.
+
+        None if there is no such call (any more).
+        """
+        asked = self._calls.get(call)
+        if asked is None or asked.is_over or asked.dialog is None or not asked.dialog.is_confirmed:
+            return None
+        number = Within(self._wiring, call, asked.dialog, context).send(method, fields, body, now)
+        self._run(now)
+        return number
+
+    def answer_within(self, asked: AskedWithin, status: int, now: float) -> None:
+        """Answer what the other side of a call has sent; nothing happens if the call is gone."""
+        call = self._calls.get(asked.call)
+        if call is not None and call.dialog is not None:
+            extra = [("Contact", NameAddr(self._config.contact))] if status < 300 else []
+            response = make_response(asked.request, status, to_tag=call.dialog.local.tag, extra=extra)
+            self._transactions.respond(asked.transaction, response, now)
+            self._run(now)
+
     def hang_up(self, call: CallId, now: float) -> None:
         """End a call: CANCEL, BYE or a refusal, whichever it takes."""
         if call in self._calls:
@@ -188,8 +214,8 @@ class UserAgent:
                     self._wiring.handle_failure(pending, f"malformed answer: {error}", now)
             case TransactionFailed(_, _, what, Pending() as pending):
                 self._wiring.handle_failure(pending, what, now)
-            case TransactionEnded(_, Pending() as pending):
-                self._wiring.forget(pending)
+            case TransactionEnded(transaction, Pending()):
+                self._wiring.forget(transaction)
             case FlowDown():
                 self._registration.handle_flow_down(event, now)
 
@@ -212,22 +238,22 @@ class UserAgent:
             self._reply(arrived, 415, now, *fields)
         elif call is not None:
             call.handle_request(arrived.transaction, request, now)
-        elif request.to.tag:
+        elif request.to.tag or request.method in self._config.passes:
+            # What passes does so within a call alone.
             self._reply(arrived, 481, now)
         elif request.method == "INVITE" and not may_answer(request):
             self._reply(arrived, 406, now, ("Warning", _NO_SUCH_ANSWER))
         elif request.method == "INVITE":
             self._on_invite(arrived, now)
         elif request.method == "OPTIONS":
-            self._reply(arrived, 200, now, ("Allow", ALLOW), ("Accept", SDP))
+            self._reply(arrived, 200, now, ("Allow", self._wiring.allow), ("Accept", SDP))
         else:
             # 21.5.2: "the appropriate response when a UAS does not recognize the request method".
-            self._reply(arrived, 405 if request.method in METHODS else 501, now, ("Allow", ALLOW))
+            self._reply(arrived, 405 if request.method in METHODS else 501, now, ("Allow", self._wiring.allow))
 
     def _on_invite(self, arrived: RequestArrived, now: float) -> None:
         request = arrived.request
-        if self._is_merged(request):
-            # 8.2.2.2: the same request by another path.
+        if any(is_merged(request, call.invite) for call in self._calls.values() if isinstance(call, CallIn)):
             self._reply(arrived, 482, now)
         elif len(self.calls) >= self._config.calls_max or self._asks.is_full:
             self._reply(arrived, 486, now)
@@ -251,11 +277,6 @@ class UserAgent:
     def _call_of(self, request: Request) -> Call | None:
         wanted = DialogId.of_request(request)
         return next((call for call in self._calls.values() if call.dialog and call.dialog.id == wanted), None)
-
-    def _is_merged(self, request: Request) -> bool:
-        wanted = (request.call_id, request.from_.tag, request.cseq)
-        invites = (call.invite for call in self._calls.values() if isinstance(call, CallIn))
-        return any((invite.call_id, invite.from_.tag, invite.cseq) == wanted for invite in invites)
 
     def _reply(
         self, arrived: RequestArrived, status: int, now: float, *extra: tuple[str, object], phrase: str | None = None

@@ -42,6 +42,7 @@ class VoiceAgent:
         calls_max: int,
         call_s_max: float,
         auto_answer_s: float | None = None,
+        passes: tuple[str, ...] = (),
     ) -> None:
         """So many calls at once, each for so many seconds at most: a phone that dies says no BYE."""
         config = AgentConfig(
@@ -50,6 +51,7 @@ class VoiceAgent:
             server=UdpHop(LOCAL_ADDRESS),
             listeners=(Listener("UDP", LOCAL_ADDRESS),),
             is_tethered=True,
+            passes=passes,
             auto_answer_s=auto_answer_s,
             calls_max=calls_max,
             call_s_max=call_s_max,

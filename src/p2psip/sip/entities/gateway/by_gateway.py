@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM, is_number
+from p2psip.sip.entities.gateway.people import number_in
+from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
 from p2psip.sip.entities.gateway.trunk import Trunk, best_of
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Asked, Resolution
@@ -45,21 +46,21 @@ class ByGateway:
 
     def _here(self, uri: SipUri) -> Located | NotLocated:
         """By which trunk of this peer."""
-        trunk = best_of(self._trunks, uri.user_name)
+        trunk = best_of(self._trunks, number_in(uri))
         if trunk is None:
             # The caller's peer tries another gateway: this one has said once that it could.
             return NotLocated(503, phrase_of(503), f"no trunk of this peer reaches {uri.user_name} now")
         return Located((Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}"),))
 
     def _elsewhere(self, asked: Asked) -> FindGateway | None:
-        after, number, is_emergency = asked.after, asked.uri.user_name, self._is_emergency(asked)
+        after, number, is_emergency = asked.after, number_in(asked.uri), self._is_emergency(asked)
         if is_emergency:
             number = self._emergency_number(asked)
             if after is None and not self._config.numbering.emergency.to:
                 # Nobody of the overlay answers such calls.
                 return FindGateway(number, _unreached(number), (), is_emergency)
-        is_group = number.lower() in self._config.numbering.groups
-        if after is None or not (is_emergency or (is_number(number) and not is_group)):
+        is_group = asked.uri.user_name.lower() in self._config.numbering.groups
+        if after is None or not (is_emergency or (number and not is_group)):
             return None
         by_gateways = tuple(each for each in after.tried if each.uri.param(GATEWAY_PARAM) is not None)
         if by_gateways:

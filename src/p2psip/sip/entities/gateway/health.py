@@ -13,6 +13,7 @@ from p2psip.sip.message.build import make_request
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.hops import Hop
 
 _ANSWER = "the answer"
 
@@ -90,11 +91,18 @@ class KeepAlive:
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
         self._cseq = 0
+        self._server: Hop | None = None
+        self._asked: set[str] = set()
+        """The Call-IDs of what that server has not answered yet."""
         self._overdue: Timers[str] = Timers()
 
     def ask(self, wiring: Wiring, now: float) -> None:
-        """Send one; of those before nobody waits any more."""
+        """Send one; for the answers to those before nobody waits any more. What another server says does not matter."""
         config = wiring.config
+        if config.server != self._server:
+            self._server = config.server
+            self._asked.clear()
+            self._overdue.cancel(_ANSWER)
         self._cseq += 1
         server = SipUri(config.address_of_record.host)
         request = make_request(
@@ -106,7 +114,9 @@ class KeepAlive:
             cseq=self._cseq,
             extra=[("Contact", NameAddr(config.contact))],
         )
-        self._overdue.set(_ANSWER, now + KEEP_ALIVE_S_MAX, "OPTIONS is not answered")
+        self._asked.add(request.call_id)
+        if _ANSWER not in self._overdue:
+            self._overdue.set(_ANSWER, now + KEEP_ALIVE_S_MAX, "OPTIONS is not answered")
         wiring.send(self, request, config.server, now)
 
     def handle_timeout(self, now: float) -> None:
@@ -123,8 +133,9 @@ class KeepAlive:
 
     def handle_response(self, request: Request, response: Response, now: float) -> None:
         """agent_requests.Requester"""
-        if response.is_provisional:
+        if response.is_provisional or request.call_id not in self._asked:
             return
+        self._asked.discard(request.call_id)
         self._overdue.cancel(_ANSWER)
         if response.status in (408, 503):
             self._asker.note_silent(f"OPTIONS: {response.status} {response.phrase}", now)
@@ -133,6 +144,8 @@ class KeepAlive:
 
     def handle_failure(self, request: Request, what: str, now: float) -> None:
         """agent_requests.Requester"""
-        if _ANSWER in self._overdue:
+        is_of_server = request.call_id in self._asked
+        self._asked.discard(request.call_id)
+        if is_of_server and _ANSWER in self._overdue:
             self._overdue.cancel(_ANSWER)
             self._asker.note_silent(f"OPTIONS: {what}", now)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 SILENT_S = 4.0
-"""So long a trunk may leave an INVITE without any answer, a 100 included: the caller's next gateway is tried then."""
+"""So long a server may leave an INVITE without any answer, a 100 included: the trunk's next one is tried then, or the
+caller's next gateway.
+"""
 
 RING_S_MAX = 240.0
 """So long a call may ring: proxies give up before (RFC 3261 section 16.6, timer C)."""
@@ -37,6 +39,9 @@ AGAIN_S = 10.0
 
 FIND_S_MAX = 10.0
 """So long looking up the trunk's host may take."""
+
+PASSED_OVER_S = 60.0
+"""So long a server of a trunk that has failed is not asked while there are others."""
 
 GATEWAYS_MAX = 32
 """Of other peers, that one peer knows."""

@@ -16,7 +16,9 @@ EXTENSIONS = frozenset({"100rel", "timer"})
 METHODS = frozenset({"INVITE", "UPDATE", "INFO", "PRACK", "OPTIONS"})
 """What passes within a dialog, beside ACK, BYE and CANCEL. REFER does not: it names what this side alone knows."""
 
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE"
+_ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE")
+ALLOW = ", ".join(_ALLOWED)
+"""What is said where no other side has a say."""
 
 _FIELDS = {
     "content-type": "Content-Type",
@@ -48,7 +50,11 @@ def passed(message: Message) -> list[tuple[str, object]]:
     for key, name in _OPTIONS.items():
         tokens = [token for token in message.fields.tokens(key) if token.lower() in EXTENSIONS]
         fields += [(name, ", ".join(tokens))] if tokens else []
-    return [*fields, ("Allow", ALLOW)]
+    said = message.fields.tokens("allow")
+    # RFC 3261 20.5: "All methods, including ACK and CANCEL, understood by the UA MUST be included"; of the one that is
+    # asked that is what it understands and what gets there. Who does not say "is not providing any information".
+    allowed = [method for method in _ALLOWED if method in said]
+    return [*fields, ("Allow", ", ".join(allowed))] if allowed else fields
 
 
 def unsupported(request: Request) -> list[str]:

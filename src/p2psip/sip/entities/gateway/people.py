@@ -6,9 +6,21 @@ from typing import NamedTuple
 
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gateway.terms import TrunkTerms, is_number
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request
-from p2psip.sip.message.uri import SipUri, escape_user
+from p2psip.sip.message.uri import SipUri, TelUri, Uri, escape_user
+
+
+def number_in(uri: Uri) -> str:
+    """The number that a URI means, without visual separators; "" if it means none.
+
+    A `tel:` URI (RFC 3966), or a SIP URI with such a number as its user part: what stands behind it, as where it was
+    ported to (RFC 4694), is not dialled. Many leave out "user=phone", which would say so.
+    """
+    tel = uri.subscriber if isinstance(uri, SipUri) else uri
+    digits = tel.digits if isinstance(tel, TelUri) else ""
+    return digits if is_number(digits) else ""
 
 
 class CallingOut(NamedTuple):
@@ -53,10 +65,13 @@ def shown_to_trunk(
 
 
 def called_by_trunk(request: Request, terms: TrunkTerms) -> str:
-    """Which number of ours is called: that in the Request-URI, or where that is only our account, that in To."""
-    said = [request.sip_uri.user_name]
-    said += [value.uri.user_name for value in _called_party(request) if isinstance(value.uri, SipUri)]
-    said += [request.to.uri.user_name] if isinstance(request.to.uri, SipUri) else []
+    """Which number of ours is called: that in the Request-URI, or where that is only our account, that in To.
+
+    Raises BadMessage where the Request-URI can be nobody's here (416).
+    """
+    first = request.uri if isinstance(request.uri, TelUri) else request.sip_uri
+    uris = [first, *(value.uri for value in _named_in(request, "p-called-party-id")), request.to.uri]
+    said = [number_in(uri) or (uri.user_name if isinstance(uri, SipUri) else "") for uri in uris]
     return next((number for number in said if number in terms.numbers), next((n for n in said if n != terms.user), ""))
 
 
@@ -64,15 +79,19 @@ def shown_to_us(request: Request, terms: TrunkTerms, realm: str) -> NameAddr:
     """The From of a call that comes in: a number that can be dialled back, and nobody's name.
 
     Whoever calls from outside may write anything into it, a member's name too; only what is a number is believed to be
-    one, and the parameter says that it came by a trunk.
+    one, and the parameter says that it came by a trunk. Where From has none, it is what the trunk asserts (RFC 3325).
     """
-    uri = request.from_.uri
-    number = uri.user_name if isinstance(uri, SipUri) else ""
+    asserted = [number_in(value.uri) for value in _named_in(request, identity.ASSERTED)]
+    number = next((each for each in [number_in(request.from_.uri), *asserted] if each), "")
     by = ((OUTSIDE, terms.name),)
-    if identity.is_nameless(request) or not is_number(number):
+    if identity.is_nameless(request) or not number:
         return NameAddr(identity.ANONYMOUS.sip_uri.replace(params=by), identity.ANONYMOUS.display_name)
     return NameAddr(SipUri(realm, escape_user(terms.caller_prefix + number), None, by), request.from_.display_name)
 
 
-def _called_party(request: Request) -> list[NameAddr]:
-    return [NameAddr.parse(value, "P-Called-Party-ID") for value in request.fields.values("p-called-party-id")]
+def _named_in(request: Request, key: str) -> list[NameAddr]:
+    """Who is named in a field that nobody needs: what of it cannot be read is not there."""
+    try:
+        return [NameAddr.parse(value, key) for value in request.fields.values(key)]
+    except BadMessage:
+        return []

@@ -10,7 +10,6 @@ the server is there (OPTIONS), and is up while both go well. Each call is a `Bri
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import random
 from collections.abc import Iterable
@@ -23,11 +22,13 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.dialogs.dialog import DialogId
 from p2psip.sip.entities.agents.agent_requests import Pending, Wiring
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
+from p2psip.sip.entities.agents.merging import is_merged
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallId,
+    EndedBy,
     Registered,
     RegistrationFailed,
     ToServer,
@@ -35,7 +36,7 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.entities.bodies import SDP
 from p2psip.sip.entities.gateway import passing
-from p2psip.sip.entities.gateway.bridged_call import FAR, NEAR, NEVER, Bridge, BridgeAlarm, FarInvite
+from p2psip.sip.entities.gateway.bridged_call import NEVER, Bridge, BridgeAlarm
 from p2psip.sip.entities.gateway.health import Health, KeepAlive
 from p2psip.sip.entities.gateway.limits import (
     AGAIN_S,
@@ -45,7 +46,9 @@ from p2psip.sip.entities.gateway.limits import (
     STRANGERS_TOLD,
     TRANSACTIONS_MAX,
 )
-from p2psip.sip.entities.gateway.people import called_by_trunk, caller_of, shown_to_trunk, shown_to_us
+from p2psip.sip.entities.gateway.people import called_by_trunk, caller_of, number_in, shown_to_trunk, shown_to_us
+from p2psip.sip.entities.gateway.servers import Servers
+from p2psip.sip.entities.gateway.sides import FAR, NEAR, FarInvite, Side
 from p2psip.sip.entities.gateway.terms import (
     FindTrunk,
     ForTrunk,
@@ -70,7 +73,7 @@ from p2psip.sip.transactions.events import (
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowDown
 from p2psip.sip.transports.effects import SendUdp
-from p2psip.sip.transports.hops import Hop, StreamHop, UdpHop
+from p2psip.sip.transports.hops import Hop, Source, StreamHop, UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener, TransportLayer
 
 OVERLAY: Final = 0
@@ -94,9 +97,9 @@ class Trunk:
         self._registration: Registration | None = None
         self._keep_alive = KeepAlive(self)
         self.health = Health(terms)
-        self._found: TrunkFound | None = None
-        self._turn = 0
-        """Which of the server's addresses is used."""
+        self._servers = Servers(terms)
+        self._local: Address | None = None
+        """Our own address towards them, once there is a socket."""
         self._bridges: dict[int, tuple[Bridge, int]] = {}
         """And by which side each call came."""
         self._numbers = itertools.count(1)
@@ -121,15 +124,14 @@ class Trunk:
     @property
     def facing(self) -> tuple[str, str] | None:
         """Our address as the trunk knows it, and its own: where the media of its calls comes from and goes to."""
-        if self._found is None:
+        if self._local is None:
             return None
-        return self._found.local.host, self._remote.host
+        return self._local.host, self._present.host
 
     @property
     def facts(self) -> TrunkFacts:
         """How it does."""
-        h = self.health
-        remote = None if self._found is None else self._remote
+        h, remote = self.health, self._servers.present
         return TrunkFacts(
             self.terms, h.is_up, h.is_registered, h.since, self.calls, self._served,
             h.failure, h.failed_at, self._strangers, remote,
@@ -214,9 +216,9 @@ class Trunk:
     # Where the trunk is
 
     @property
-    def _remote(self) -> Address:
-        assert self._found is not None, "asked only when it is found"
-        return self._found.remotes[self._turn % len(self._found.remotes)]
+    def _present(self) -> Address:
+        assert self._servers.present is not None, "asked only when it is found"
+        return self._servers.present
 
     def _find(self, now: float) -> None:
         if not self._asks.is_full:
@@ -228,26 +230,30 @@ class Trunk:
 
     def _place(self, found: TrunkFound, now: float) -> None:
         """The server is there: speak to it, over the connection that there is if nothing has changed."""
-        if self._trunk is not None and self._found is not None and found.local == self._found.local:
-            self._found = found
-            self._trunk.config = replace(self._trunk.config, server=self._hop())
+        before = self._servers.present
+        self._servers.find(found.remotes, now)
+        if self._trunk is not None and found.local == self._local:
+            self._use_present(before, now)
             self._ask(now)
             return
         for bridge, _ in [*self._bridges.values()]:
             bridge.end(480, "the gateway's address has changed", now)
         self._run(now)
         self._bridges.clear()
-        self._found = found
+        self._local = found.local
         self._trunk = self._wiring_to_trunk(found.local)
         if self.terms.registers:
             self._registration = Registration(self._trunk)
             self._registration.start(now)
         self._ask(now)
 
-    def _hop(self) -> Hop:
-        if self.terms.transport == "UDP":
-            return UdpHop(self._remote)
-        return StreamHop(self.terms.transport, self._remote)
+    def _use_present(self, before: Address | None, now: float) -> None:
+        """Speak to the present server, and register there if it was another one `before`."""
+        if self._trunk is None or self._present == before:
+            return
+        self._trunk.config = replace(self._trunk.config, server=self._servers.hop(self._present))
+        if self._registration is not None:
+            self._registration.refresh(now)
 
     def _wiring_to_overlay(self) -> Wiring:
         contact = SipUri(self._realm, escape_user(self.name))
@@ -262,9 +268,10 @@ class Trunk:
         config = AgentConfig(
             address_of_record=terms.account,
             contact=SipUri(without_zone(host), terms.user, local.port, param),
-            server=self._hop(),
+            server=self._servers.hop(self._present),
             listeners=(Listener("UDP", local), Listener("TCP", local), Listener("TLS", local)),
             is_tethered=True,
+            passes=("PRACK", "UPDATE"),
             register_expires_s=terms.expires_s,
         )
         credentials = DigestCredentials(terms.auth_user or terms.user, terms.password, self._rng, reuses_nonces=True)
@@ -280,11 +287,10 @@ class Trunk:
 
     def _is_theirs(self, remote: Address) -> bool:
         """True if a datagram is from the trunk, as far as its address says: nobody else is listened to."""
-        assert self._found is not None, "there is a socket once it is found"
-        if any(remote.host == one.host for one in self._found.remotes):
-            return True
-        address = ipaddress.ip_address(without_zone(remote.host))
-        return any(address in network for network in self.terms.also_from)
+        return self._servers.are_at(remote.host) or any(
+            isinstance(server, UdpHop) and server.remote.host == remote.host
+            for server in (bridge.server_of(_which(TRUNK, came_by)) for bridge, came_by in self._bridges.values())
+        )
 
     def _note_stranger(self, remote: Address) -> None:
         self._strangers += 1
@@ -307,22 +313,37 @@ class Trunk:
 
     def note_alive(self, now: float) -> None:
         """health.KeepAlive: the server has answered."""
+        self._servers.answer(self._present)
         self.health.answered(now)
 
     def note_silent(self, what: str, now: float) -> None:
-        """health.KeepAlive: it has not, or a call has found it silent."""
-        self.health.failed(what, now)
-        self._turn += 1
-        if self._trunk is not None:
-            self._trunk.config = replace(self._trunk.config, server=self._hop())
-        self._timers.set((0, _FIND), now + AGAIN_S, _FIND)
+        """health.KeepAlive: it has not."""
+        self._on_failed(self._servers.hop(self._present), what, now)
+
+    def _on_failed(self, server: Hop, what: str, now: float) -> bool:
+        """The next server is spoken to. False if there is none that has not failed as well: then the trunk is down."""
+        assert isinstance(server, UdpHop | StreamHop), "a trunk's server is at an address"
+        before = self._present
+        is_another = self._servers.fail(server.remote, now)
+        self._use_present(before, now)
+        if not is_another and self.terms.keep_alive_s:
+            self.health.failed(what, now)
+            self._timers.set((0, _FIND), now + AGAIN_S, _FIND)
+        elif self._present != before:
+            self._ask(now)
+        return is_another
 
     def _on_registration(self, effect: Effect, now: float) -> None:
         match effect:
             case Registered():
                 self.health.registered(now)
-            case RegistrationFailed(reason):
-                self.health.not_registered(f"REGISTER: {reason}", now)
+            case RegistrationFailed(reason, _, server):
+                why = f"REGISTER: {reason}"
+                # RFC 3263 4.3: "failure occurs if the transaction layer reports a 503 error response or a transport
+                # failure of some sort".
+                is_servers = reason.by is EndedBy.NOBODY or reason.status in (408, 503)
+                if not (is_servers and self._on_failed(server, why, now)):
+                    self.health.not_registered(why, now)
             case Unregistered():
                 self.health.not_registered("not registered any more", now)
 
@@ -368,8 +389,8 @@ class Trunk:
                     wiring.handle_failure(pending, f"malformed answer: {error}", now)
             case TransactionFailed(_, _, what, Pending() as pending):
                 wiring.handle_failure(pending, what, now)
-            case TransactionEnded(_, Pending() as pending):
-                wiring.forget(pending)
+            case TransactionEnded(transaction, Pending()):
+                wiring.forget(transaction)
             case FlowDown() if side == TRUNK and self._registration is not None:
                 self._registration.handle_flow_down(event, now)
 
@@ -378,9 +399,9 @@ class Trunk:
         if request.method == "CANCEL":
             # 9.2: answered here, hop by hop, whatever becomes of the INVITE.
             self._reply(side, arrived, 481 if arrived.cancels is None else 200, now)
-            for bridge, came_by in self._bridges.values():
-                if came_by == side and bridge.is_begun_by(arrived.cancels):
-                    bridge.handle_cancel(request, now)
+            if arrived.cancels is not None:
+                for bridge, came_by in self._bridges.values():
+                    bridge.handle_cancel(_which(side, came_by), arrived.cancels, request, now)
         elif request.to.tag:
             self._on_request_in_dialog(side, arrived, now)
         elif unknown := passing.unsupported(request):
@@ -413,7 +434,7 @@ class Trunk:
         """The call that a request of this side is within, and whether that is its near side or its far one."""
         wanted = DialogId.of_request(request)
         for bridge, came_by in self._bridges.values():
-            which = NEAR if came_by == side else FAR
+            which = _which(side, came_by)
             if bridge.side_of(wanted) == which:
                 return bridge, which
         return None
@@ -422,7 +443,7 @@ class Trunk:
 
     def _on_invite(self, side: int, arrived: RequestArrived, now: float) -> None:
         request = arrived.request
-        if any(bridge.is_merged(request) for bridge, came_by in self._bridges.values() if came_by == side):
+        if any(is_merged(request, bridge.invite) for bridge, came_by in self._bridges.values() if came_by == side):
             self._reply(side, arrived, 482, now)
         elif request.max_forwards == 0:
             self._reply(side, arrived, 483, now)
@@ -436,10 +457,10 @@ class Trunk:
     def _call_out(self, arrived: RequestArrived, now: float) -> None:
         """Somebody of the overlay calls a number."""
         request, terms = arrived.request, self.terms
-        number = request.sip_uri.user_name
+        number = number_in(request.uri)
         caller = caller_of(request, self._realm)
         if terms.reach(number) is None:
-            self._refuse(OVERLAY, arrived, 404, f"{self._label} does not reach {number}", now)
+            self._refuse(OVERLAY, arrived, 404, f"{self._label} does not reach {number or request.uri_text[:80]}", now)
         elif not terms.may_call(caller.user, is_member=caller.is_member, number=number):
             who = caller.user or "who does not say who he is"
             self._refuse(OVERLAY, arrived, 403, f"{self._label} is not for {who}", now)
@@ -448,7 +469,9 @@ class Trunk:
         else:
             outgoing = escape_user(terms.outgoing(number))
             target = SipUri(terms.realm, outgoing)
-            far = FarInvite(target, *shown_to_trunk(terms, caller, target))
+            others = [self._servers.hop(each) for each in self._servers.in_turn(now)[1:]]
+            routes = () if self._registration is None else self._registration.service_route
+            far = FarInvite(target, *shown_to_trunk(terms, caller, target), routes=routes, others=others)
             self._bridge(OVERLAY, arrived, far, self._label, now)
 
     def _call_in(self, arrived: RequestArrived, now: float) -> None:
@@ -466,17 +489,22 @@ class Trunk:
             self._bridge(TRUNK, arrived, far, "the overlay", now)
 
     def _bridge(self, side: int, arrived: RequestArrived, far: FarInvite, far_name: str, now: float) -> None:
-        assert self._trunk is not None, "looked at before"
         number = next(self._numbers)
-        wirings = (self._overlay, self._trunk) if side == OVERLAY else (self._trunk, self._overlay)
+        overlay, trunk = Side(self._overlay, self._overlay.config.server), self._side_of_trunk(side, arrived.source)
 
         def arm(alarm: BridgeAlarm, at: float) -> None:
             self._arm(number, alarm, at)
 
-        bridge = Bridge(wirings, arrived, arm, far_name)
+        bridge = Bridge((overlay, trunk) if side == OVERLAY else (trunk, overlay), arrived, arm, far_name)
         self._bridges[number] = (bridge, side)
         self._served += 1
         bridge.begin(far, now)
+
+    def _side_of_trunk(self, side: int, source: Source) -> Side:
+        """Whom the trunk's side of a call is with: the present server, or whichever has called us."""
+        assert self._trunk is not None, "looked at before"
+        server = self._trunk.config.server if side == OVERLAY else self._servers.hop(source.remote)
+        return Side(self._trunk, server, self._servers.hop_to, self._on_failed)
 
     def _arm(self, number: int, alarm: BridgeAlarm, at: float) -> None:
         if at == NEVER:
@@ -492,11 +520,7 @@ class Trunk:
         elif alarm is BridgeAlarm.GONE:
             self._bridges.pop(number, None)
         elif number in self._bridges and isinstance(alarm, BridgeAlarm):
-            bridge, came_by = self._bridges[number]
-            bridge.handle_alarm(alarm, now)
-            if alarm is BridgeAlarm.SILENT and came_by == OVERLAY and self.terms.keep_alive_s:
-                self.note_silent("an INVITE was not answered in time", now)
-                self._ask(now)
+            self._bridges[number][0].handle_alarm(alarm, now)
 
     def _look_at_bridges(self, now: float) -> None:
         """Calls that are over are remembered for a while: who has not heard our last word repeats his."""
@@ -538,6 +562,11 @@ class Trunk:
             arrived.request, status, phrase or phrase_of(status), to_tag=layer.new_tag(), extra=extra
         )
         layer.respond(arrived.transaction, response, now)
+
+
+def _which(side: int, came_by: int) -> int:
+    """Which one of a call's sides a side of the trunk is."""
+    return NEAR if came_by == side else FAR
 
 
 def best_of(trunks: Iterable[Trunk], number: str) -> Trunk | None:

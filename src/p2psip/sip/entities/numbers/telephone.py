@@ -13,7 +13,6 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_sos
 from p2psip.sip.message.uri import OtherUri, SipUri, TelUri, Uri, escape_user
 
-_VISUAL = re.compile(r"[-.()]")
 _GLOBAL = re.compile(r"\+[0-9]+")
 _LOCAL = re.compile(r"[0-9A-D*#]+", re.IGNORECASE)
 _KEYS = {letter: key for key, letters in enumerate(
@@ -40,17 +39,14 @@ def user_meant(uri: Uri, config: ServerConfig) -> Uri:
         return SipUri(config.realm, escape_user(service))
     # 19.1.1: only with "user=phone" is the user part a telephone number, with its own parameters, for certain.
     if isinstance(uri, SipUri) and uri.param("user") == "phone" and uri.user and is_own_domain(uri, config):
-        number, *params = uri.user_name.split(";")
-        pairs = [param.partition("=") for param in params]
-        tel = TelUri(number, tuple((name.lower(), value) for name, _, value in pairs))
-        meant = _of_number(tel, config)
+        meant = _of_number(uri.subscriber, config)
         return uri if meant is None else uri.replace(user=meant.user)
     return uri
 
 
 def _of_number(tel: TelUri, config: ServerConfig) -> SipUri | None:
     """RFC 3966 5.1.1: separators "are purely for human readability". None if it is no number, or one of elsewhere."""
-    digits = _VISUAL.sub("", tel.number)
+    digits = tel.digits
     if _GLOBAL.fullmatch(digits):
         return SipUri(config.realm, digits, None, (("user", "phone"),))
     context = next((value for name, value in tel.params if name == "phone-context"), None)

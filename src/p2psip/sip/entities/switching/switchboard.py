@@ -6,6 +6,9 @@ to know anything of it, where an INVITE with Replaces (RFC 3891) or a transfer w
 Pick-up: who dials the code rings here. The switchboard asks to answer the call that is meant as well (`JoinCall`); when
 that comes, it answers both.
 
+Transfer: of two who are joined each may have the other call somebody else (REFER, RFC 3515), as it would if they talked
+without it: that request, and what becomes of it (NOTIFY), passes from one call to the other.
+
 Parking: who is transferred to a place is answered and waits, with a beep. Who dials the place gets him. If nobody does,
 whoever has parked him is called, thrice; then he is told that it was in vain.
 """
@@ -20,13 +23,21 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import Performance
 from p2psip.media.sounds import waiting
-from p2psip.sip.entities.agents.types import CallEnded, CallEstablished, CallId, IncomingCall
+from p2psip.sip.entities.agents.types import (
+    AnsweredWithin,
+    AskedWithin,
+    CallEnded,
+    CallEstablished,
+    CallId,
+    IncomingCall,
+)
 from p2psip.sip.entities.agents.voice_agent import VoiceAgent
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import ASSERTED
 from p2psip.sip.entities.switching import leads
 from p2psip.sip.entities.switching.leads import JoinCall, picked_up_target
-from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.errors import BadMessage
+from p2psip.sip.message.headers import Event, NameAddr
 from p2psip.sip.message.uri import SipUri, escape_user
 
 CALLS_MAX = 32
@@ -38,6 +49,15 @@ PARKED_S = 60.0
 """How long somebody waits until who has parked him is called, and between two such calls."""
 
 CALLED_BACK_MAX = 3
+
+REFERS_MAX = 4
+"""Of one call, by which it was tried to transfer it; of more the eldest are forgotten."""
+
+_PASSED = {
+    "REFER": {"refer-to": "Refer-To", "referred-by": "Referred-By"},
+    "NOTIFY": {"subscription-state": "Subscription-State", "content-type": "Content-Type"},
+}
+"""What passes of a request within a call, and which fields of it."""
 
 
 @dataclass(slots=True)
@@ -61,9 +81,11 @@ class Switchboard(VoiceAgent):
         self._partners: dict[CallId, CallId] = {}
         self._picking_up: set[CallId] = set()
         self._places: dict[str, _Parked] = {}
+        self._refers: dict[CallId, dict[int, int]] = {}
+        """Of who was sent a REFER: its number, and the number of the one that came from his partner."""
         self._due: Timers[CallId] = Timers()
         contact, performance = SipUri(config.realm, leads.SWITCHBOARD), Performance(bridges=True)
-        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX)
+        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX, passes=tuple(_PASSED))
 
     def is_meant(self, user: str) -> bool:
         """False: it is told what is wanted by whoever leads here."""
@@ -88,6 +110,10 @@ class Switchboard(VoiceAgent):
                 self._established(call, now)
             case CallEnded(call):
                 self._ended(call, now)
+            case AskedWithin():
+                self._pass_on(effect, now)
+            case AnsweredWithin(_, AskedWithin() as asked, status):
+                self._agent.answer_within(asked, status, now)
 
     def _begin(self, call: CallId, caller: NameAddr, called: SipUri, now: float) -> None:
         number, slot = called.param(leads.CALL) or "", called.param(leads.SLOT) or ""
@@ -117,6 +143,43 @@ class Switchboard(VoiceAgent):
         self._join(by, call)
         self._agent.answer(call, now)
         self._agent.answer(by, now, self._shows(caller))
+
+    # Transfer
+
+    def _pass_on(self, asked: AskedWithin, now: float) -> None:
+        request, partner = asked.request, self._partners.get(asked.call)
+        fields: list[tuple[str, object]] = [
+            (name, line) for key, name in _PASSED[request.method].items() for line in request.fields.lines(key)
+        ]
+        if request.method == "NOTIFY":
+            event = self._event_for(asked)
+            if event is None:
+                self._agent.answer_within(asked, 489, now)
+                return
+            fields.append(("Event", event))
+        number = None
+        if partner is not None:
+            number = self._agent.ask_within(partner, request.method, fields, request.body, asked, now)
+        if partner is None or number is None:
+            # Nobody is there who could: RFC 3515 2.4.2 has who is asked decline.
+            self._agent.answer_within(asked, 603 if request.method == "REFER" else 481, now)
+        elif request.method == "REFER":
+            refers = self._refers.setdefault(partner, {})
+            refers[number] = request.cseq.number
+            if len(refers) > REFERS_MAX:
+                del refers[next(iter(refers))]
+
+    def _event_for(self, notified: AskedWithin) -> Event | None:
+        """What the partner's phone is told that the news is of; None for anything but a transfer."""
+        try:
+            event = notified.request.event
+        except BadMessage:
+            return None
+        if event is None or event.package != "refer":
+            return None
+        # RFC 3515 2.4.6: "id" is "the sequence number [...] of the REFER this NOTIFY is associated with".
+        numbers = {str(ours): str(theirs) for ours, theirs in self._refers.get(notified.call, {}).items()}
+        return Event("refer", numbers.get(event.id or ""))
 
     # Parking
 
@@ -168,6 +231,7 @@ class Switchboard(VoiceAgent):
     def _ended(self, call: CallId, now: float) -> None:
         self._due.cancel(call)
         self._picking_up.discard(call)
+        self._refers.pop(call, None)
         if (partner := self._partners.pop(call, None)) is not None:
             self._partners.pop(partner, None)
             self._agent.hang_up(partner, now)

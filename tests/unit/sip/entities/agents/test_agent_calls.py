@@ -55,7 +55,7 @@ def test_when_all_is_over_nothing_is_left() -> None:
     alice.hang_up(number, wire.now)
     wire.run(70.0)
     assert (alice.next_deadline(), bob.next_deadline()) == (None, None)
-    assert (alice._calls, bob._calls, alice._wiring._pending, bob._wiring._pending) == ({}, {}, set(), set())
+    assert (alice._calls, bob._calls, alice._wiring._pending, bob._wiring._pending) == ({}, {}, {}, {})
 
 
 def test_either_side_may_hang_up() -> None:

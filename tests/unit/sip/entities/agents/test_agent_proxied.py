@@ -30,14 +30,31 @@ def test_22_3_challenged_by_a_proxy() -> None:
     assert numbers == [("INVITE", 1), ("ACK", 1), ("INVITE", 2), ("ACK", 2), ("BYE", 3), ("BYE", 4)]
 
 
-def test_a_call_that_is_hung_up_while_it_is_challenged_is_cancelled() -> None:
-    wire, alice = registering(Proxy())
+def test_9_1_a_call_that_is_hung_up_while_it_is_challenged_is_not_tried_again() -> None:
+    """The challenge crosses the hanging up: it is the INVITE's final response, so there is nothing left to cancel, and
+    whoever has hung up does not want the call that the password would begin.
+    """
+    proxy = Proxy()
+    wire, alice = registering(proxy)
     number = call_bob(alice)
     wire.run(0.015)
     alice.hang_up(number, wire.now)
-    wire.run(2.0)
-    assert wire.told(ALICE, CallEstablished) == []
-    assert wire.lines(ALICE)[-1] == "BYE" or "CANCEL" in wire.lines(ALICE)
+    wire.run(40.0)
+    assert (wire.lines(ALICE), proxy.served) == (["INVITE", "ACK"], [])
+    assert wire.endings(ALICE) == [(EndedBy.US, "hung up")]
+    assert not alice.is_waiting
+
+
+def test_a_hold_that_is_challenged_after_hanging_up_is_not_tried_again() -> None:
+    proxy = Proxy()
+    wire, alice = registering(proxy)
+    number = call_bob(alice)
+    wire.run(1.0)
+    alice.hold(number, True, wire.now)
+    wire.run(0.005)
+    alice.hang_up(number, wire.now)
+    wire.run(40.0)
+    assert (proxy.served.count("INVITE"), proxy.served[-1]) == (1, "BYE")
 
 
 @pytest.mark.parametrize(

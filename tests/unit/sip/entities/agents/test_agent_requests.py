@@ -116,6 +116,16 @@ def test_8_2_2_3_what_is_not_supported_is_named() -> None:
     assert wire.last("420 INVITE").fields.first("unsupported") == "100rel, timer"
 
 
+def test_8_2_2_2_another_request_uri_is_another_request() -> None:
+    """A call that is forked to two names of one phone, or comes to it once more under another one, rings."""
+    wire, bob = bob_alone()
+    wire.send(SERVER, BOB, invite())
+    wire.send(SERVER, BOB, invite(("sip:bob@", "sip:bobby@"), ("z9hG4bK1", "z9hG4bK2")))
+    wire.run(0.2)
+    assert len(bob.calls) == 2
+    assert "482 INVITE" not in wire.lines()
+
+
 @pytest.mark.must("3261 8.2.2.2/1")
 def test_8_2_2_2_the_same_invite_by_another_path_is_merged() -> None:
     wire, bob = bob_alone()

@@ -5,31 +5,13 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from trunk_bench import ANSWER, HERE, PROVIDER, REALM, SDP, STRANGER, TERMS, TrunkBench
+from trunk_bench import ANSWER, HERE, PROVIDER, REALM, STRANGER, TERMS, TrunkBench
 
 from p2psip.sip.entities.gateway.limits import AGAIN_S, KEEP_ALIVE_S_MAX, LINGERING_MAX
 from p2psip.sip.entities.gateway.terms import ForTrunk, TrunkChanged
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.parser import parse
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendUdp
-
-
-def incoming(
-    bench: TrunkBench, *, uri: str = "sip:4930555@192.0.2.1:40000", to: str = "sip:+4930555@tel", from_: str = "+49777"
-) -> Request:
-    """The provider calls."""
-    n = next(bench.branches)
-    invite = parse(
-        f"INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7:5060;branch=z9hG4bKi{n}\r\nMax-Forwards: 70\r\n"
-        f'From: "Mum" <sip:{from_}@tel>;tag=i{n}\r\nTo: <{to}>\r\nCall-ID: i{n}\r\nCSeq: 1 INVITE\r\n'
-        f"Contact: <sip:gw@198.51.100.7>\r\nContent-Type: application/sdp\r\n\r\n".encode()
-        + SDP
-    )
-    assert isinstance(invite, Request)
-    bench.from_provider(invite)
-    return invite
-
 
 # Whether it is there
 
@@ -126,7 +108,7 @@ def test_it_says_that_it_goes() -> None:
 
 def test_a_number_of_ours_rings_at_its_line() -> None:
     bench = TrunkBench().up()
-    incoming(bench)
+    bench.ring()
     sent = bench.request("overlay", "INVITE")
     assert sent.uri_text == f"sip:alice@{REALM}"
     # A number that can be dialled back, which nobody takes for a member's name.
@@ -156,36 +138,106 @@ def test_a_number_of_ours_rings_at_its_line() -> None:
 )
 def test_which_number_is_called(uri: str, to: str, rings: str) -> None:
     bench = TrunkBench().up()
-    incoming(bench, uri=uri, to=to)
+    bench.ring(uri=uri, to=to)
     if rings:
         assert bench.request("overlay", "INVITE").uri_text == f"sip:{rings}@{REALM}"
         return
     assert "INVITE" not in bench.lines("overlay")
     assert bench.response("provider", "404 INVITE").fields.first("reason") is not None
     with_default = TrunkBench(incoming="desk").up()
-    incoming(with_default, uri=uri, to=to)
+    with_default.ring(uri=uri, to=to)
     assert with_default.request("overlay", "INVITE").uri_text == f"sip:desk@{REALM}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "to"),
+    [
+        # RFC 3966 5.1.1: separators "are purely for human readability".
+        ("tel:+49-30-555", "sip:x@tel"),
+        ("sip:+49(30)555@192.0.2.1;user=phone", "sip:x@tel"),
+        # RFC 4694: that the number was looked up, and where it was ported to.
+        ("sip:+4930555;npdi;rn=+4989123@192.0.2.1", "sip:x@tel"),
+        ("tel:+4930555;npdi;rn=+4989123", "sip:x@tel"),
+        ("sip:%2B4930555;phone-context=tel@192.0.2.1;user=phone", "sip:x@tel"),
+        ("sip:4930555@192.0.2.1:40000", "tel:+49.30.555"),
+        ("sip:4930555@192.0.2.1:40000", "sip:+49-30-555;npdi@tel;user=phone"),
+    ],
+)
+def test_a_number_of_ours_in_any_of_its_forms(uri: str, to: str) -> None:
+    bench = TrunkBench().up()
+    bench.ring(uri=uri, to=to)
+    assert bench.request("overlay", "INVITE").uri_text == f"sip:alice@{REALM}"
+
+
+def test_the_number_that_was_called_first_is_that_of_p_called_party_id() -> None:
+    bench = TrunkBench().up()
+    bench.ring(to="sip:x@tel", extra="P-Called-Party-ID: <tel:+49-30-555>\r\n")
+    assert bench.request("overlay", "INVITE").uri_text == f"sip:alice@{REALM}"
+
+
+def test_8_2_2_1_what_is_no_number_of_a_telephone_is_refused() -> None:
+    bench = TrunkBench(incoming="desk").up()
+    bench.ring(uri="mailto:alice@club.example")
+    assert bench.lines("provider")[-1] == "416 INVITE"
+
+
+@pytest.mark.parametrize(
+    ("from_", "extra", "shown"),
+    [
+        ("tel:+49-777", "", "+49777"),
+        ("sip:+49(7)77;npdi@tel;user=phone", "", "+49777"),
+        # What the caller has written comes first, then what the trunk asserts of him: the first that is a number.
+        ("sip:+49777@tel", "P-Asserted-Identity: <sip:+49888@tel>\r\n", "+49777"),
+        ("sip:alice@tel", "P-Asserted-Identity: <sip:x@tel>, <tel:+49-888>\r\n", "+49888"),
+        ("sip:alice@tel", "P-Asserted-Identity: <<\r\n", "anonymous"),
+        # RFC 3325 section 7: who wishes that it be not told is told by nobody.
+        ("sip:alice@tel", "P-Asserted-Identity: <tel:+49-888>\r\nPrivacy: id\r\n", "anonymous"),
+        ("sip:anonymous@anonymous.invalid", "P-Asserted-Identity: <tel:+49-888>\r\n", "anonymous"),
+    ],
+)
+def test_the_number_of_who_calls_in_any_of_its_forms(from_: str, extra: str, shown: str) -> None:
+    bench = TrunkBench().up()
+    bench.ring(from_=from_, extra=extra)
+    assert bench.request("overlay", "INVITE").from_.sip_uri.user_name == shown
 
 
 @pytest.mark.parametrize("name", ["alice", "bob", "%61lice", "+49; DROP", "a" * 40])
 def test_nobody_from_outside_is_a_member(name: str) -> None:
     bench = TrunkBench().up()
-    incoming(bench, from_=name.replace(" ", "%20").replace(";", "%3B"))
+    bench.ring(from_=f"sip:{name.replace(' ', '%20').replace(';', '%3B')}@tel")
     shown = bench.request("overlay", "INVITE").from_
     assert shown.sip_uri.host != REALM
     assert shown.sip_uri.user == "anonymous"
 
 
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_one_call_to_two_numbers_of_ours_is_two_calls(is_refused: bool) -> None:
+    """A provider forks it, or forwards what the first one has refused: the same Call-ID, tag and CSeq, another
+    Request-URI. RFC 3261 section 6: a spiral "is not an error condition, unlike a loop".
+    """
+    bench = TrunkBench(numbers={"+4930555": "alice", "+4930556": "bob"}).up()
+    first = bench.ring(uri="sip:+4930555@192.0.2.1:40000")
+    if is_refused:
+        bench.reply(bench.request("overlay", "INVITE"), 486)
+    second = first.encode().replace(b"sip:+4930555@192.0.2.1:40000 SIP", b"sip:+4930556@192.0.2.1:40000 SIP")
+    bench.from_provider(second.replace(b"branch=z9hG4bKi", b"branch=z9hG4bKj"))
+    rings = [heard.message.uri_text for heard in bench.overlay if isinstance(heard.message, Request)]
+    assert {f"sip:alice@{REALM}", f"sip:bob@{REALM}"} <= set(rings)
+    # 8.2.2.2: "The same request has arrived at the UAS more than once, following different paths".
+    bench.from_provider(second.replace(b"branch=z9hG4bKi", b"branch=z9hG4bKk"))
+    assert bench.lines("provider")[-1] == "482 INVITE"
+
+
 def test_who_calls_can_be_dialled_back_with_what_the_operator_puts_in_front() -> None:
     bench = TrunkBench(caller_prefix="0").up()
-    incoming(bench, from_="23")
+    bench.ring(from_="sip:23@tel")
     assert bench.request("overlay", "INVITE").from_.sip_uri.user_name == "023"
 
 
 def test_no_more_calls_than_there_may_be() -> None:
     bench = TrunkBench(calls_max=2).up()
     for _ in range(5):
-        incoming(bench)
+        bench.ring()
     assert bench.lines("overlay").count("INVITE") == 2
     assert bench.lines("provider").count("486 INVITE") == 3
 
@@ -209,7 +261,7 @@ def test_what_a_stranger_sends_is_dropped_and_counted(what: str) -> None:
     before = len(bench.provider)
     if what == "INVITE":
         bench.provider.clear()
-        invite = incoming(bench)
+        invite = bench.ring()
         bench.overlay.clear()
         bench.provider.clear()
         before = 0

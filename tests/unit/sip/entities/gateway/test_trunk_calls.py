@@ -6,7 +6,8 @@ import pytest
 from trunk_bench import ANSWER, REALM, SDP, TrunkBench
 
 from p2psip.sip.entities.gateway.limits import CALL_S_MAX, FORKS_MAX, SILENT_S
-from p2psip.sip.message.message import Response
+from p2psip.sip.message.build import make_response
+from p2psip.sip.message.message import Request, Response
 
 
 def test_a_call_goes_out_with_the_accounts_name_and_ids_of_its_own() -> None:
@@ -24,6 +25,14 @@ def test_a_call_goes_out_with_the_accounts_name_and_ids_of_its_own() -> None:
     assert not [said for said in (REALM, "Record-Route", "P-Asserted") if said in text]
     assert sent.contacts[0].sip_uri.host == "192.0.2.1"
     assert sent.max_forwards == 69
+
+
+@pytest.mark.parametrize("number", ["+49-123(45)", "+4912345;npdi;rn=+4989"])
+def test_a_number_goes_out_without_what_is_not_dialled(number: str) -> None:
+    """RFC 3966 5.1.1, RFC 4694."""
+    bench = TrunkBench().up()
+    bench.dial(number)
+    assert bench.request("provider", "INVITE").uri_text == "sip:+4912345@sip.tel.example"
 
 
 def test_early_media_answer_and_bye_of_the_caller() -> None:
@@ -90,6 +99,79 @@ def test_an_offer_that_comes_late_has_its_answer_in_the_ack() -> None:
     assert (ack.body, ack.content_type) == (SDP, "application/sdp")
 
 
+def test_13_2_2_4_a_2xx_that_is_repeated_during_a_reinvite_has_the_ack_of_its_own() -> None:
+    """The ACK was lost, and the caller has begun a re-INVITE meanwhile: neither is taken for the other."""
+    bench = TrunkBench().up()
+    _, sent = bench.talking()
+    answered = bench.response("overlay", "200 INVITE")
+    bench.within("INVITE", answered, 8, extra="Contact: <sip:a@x>\r\nContent-Type: application/sdp\r\n", body=SDP)
+    again = bench.request("provider", "INVITE")
+    bench.answer(sent, 200, body=ANSWER)
+    assert bench.request("provider", "ACK").cseq.number == sent.cseq.number < again.cseq.number
+    # And a caller who repeats the ACK of the first acknowledges nothing of the second.
+    acks = bench.lines("provider").count("ACK")
+    bench.within("ACK", answered, 7)
+    assert bench.lines("provider").count("ACK") == acks
+    bench.answer(again, 200, body=ANSWER)
+    bench.within("ACK", bench.response("overlay", "200 INVITE"), 8)
+    assert bench.request("provider", "ACK").cseq.number == again.cseq.number
+
+
+def test_22_3_a_bye_that_is_challenged_is_said_again_with_the_password() -> None:
+    bench = TrunkBench().up()
+    bench.talking()
+    bench.within("BYE", bench.response("overlay", "200 INVITE"), 8)
+    first = bench.request("provider", "BYE")
+    bench.answer(first, 407, ("Proxy-Authenticate", 'Digest realm="tel", nonce="other", stale=true, qop="auth"'))
+    again = bench.request("provider", "BYE")
+    assert again.cseq.number == first.cseq.number + 1
+    assert 'nonce="other"' in (again.fields.first("proxy-authorization") or "")
+
+
+def test_15_a_bye_that_crosses_a_reinvite_ends_both() -> None:
+    bench = TrunkBench().up()
+    _, sent = bench.talking()
+    answered = bench.response("overlay", "200 INVITE")
+    bench.within("INVITE", answered, 8, extra="Contact: <sip:a@x>\r\nContent-Type: application/sdp\r\n", body=SDP)
+    again = bench.request("provider", "INVITE")
+    theirs = Response(200, "OK", sent.fields.with_only("To", sent.to.with_tag("p")))
+    bench.within("BYE", Request("INVITE", "sip:x@y", theirs.fields), 1, by="provider")
+    bench.answer(again, 481)
+    assert bench.request("overlay", "BYE").to.tag == answered.from_.tag
+    # 15.1.2: "the UAS MUST still respond to any pending requests [...]. It is RECOMMENDED that a 487 [...] response be
+    # generated to those pending requests."
+    assert bench.lines("overlay")[-1] == "487 INVITE"
+    assert bench.lines("provider").count("BYE") == 0
+    assert bench.trunk.calls == 0
+
+
+def test_a_provisional_response_with_a_tag_and_no_contact_is_passed_on() -> None:
+    """It makes no dialog (12.1), and the 2xx after it does."""
+    bench = TrunkBench().up()
+    bench.dial()
+    sent = bench.request("provider", "INVITE")
+    bench.from_provider(make_response(sent, 183, to_tag="p"))
+    progress = bench.response("overlay", "183 INVITE")
+    bench.answer(sent, 200, body=ANSWER)
+    answered = bench.response("overlay", "200 INVITE")
+    assert answered.to.tag == progress.to.tag
+    bench.within("ACK", answered, 7)
+    bench.within("BYE", answered, 8)
+    assert bench.request("provider", "BYE").uri_text == "sip:gw@198.51.100.7"
+
+
+def test_4028_an_interval_that_is_too_small_is_the_callers_to_change() -> None:
+    """RFC 4028 section 7.3: who is told 422 may try again with the Min-SE that it says."""
+    bench = TrunkBench().up()
+    bench.dial(extra="Supported: timer\r\nSession-Expires: 90\r\n")
+    sent = bench.request("provider", "INVITE")
+    assert sent.fields.first("session-expires") == "90"
+    bench.answer(sent, 422, ("Min-SE", "1800"))
+    assert bench.response("overlay", "422 INVITE").fields.first("min-se") == "1800"
+    bench.dial(extra="Supported: timer\r\nSession-Expires: 1800\r\nMin-SE: 1800\r\n")
+    assert bench.request("provider", "INVITE").fields.first("min-se") == "1800"
+
+
 @pytest.mark.parametrize("moment", ["before 100", "after 100", "after 180", "after 200"])
 def test_cancel_at_each_moment(moment: str) -> None:
     bench = TrunkBench().up()
@@ -101,9 +183,7 @@ def test_cancel_at_each_moment(moment: str) -> None:
         bench.answer(sent, 180)
     if moment == "after 200":
         bench.answer(sent, 200, body=ANSWER)
-    cancel = invite.encode().replace(b"INVITE sip", b"CANCEL sip").replace(b"7 INVITE", b"7 CANCEL")
-    head = cancel.partition(b"Content-Type")[0]
-    bench.from_overlay(head + b'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n\r\n')
+    bench.cancel(invite, extra='Reason: SIP;cause=200;text="Call completed elsewhere"\r\n')
     assert "200 CANCEL" in bench.lines("overlay")
     if moment == "after 200":
         assert "487 INVITE" not in bench.lines("overlay")
@@ -199,6 +279,25 @@ def test_a_transfer_is_refused_and_not_offered() -> None:
     bench.within("REFER", answered, 8, extra="Refer-To: <sip:bob@club.example>\r\n")
     assert bench.lines("overlay")[-1] == "405 REFER"
     assert bench.trunk.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("says", "hears"),
+    [
+        ("INVITE, ACK, CANCEL, BYE", ["INVITE", "ACK", "CANCEL", "BYE"]),
+        ("INVITE,ACK,BYE,CANCEL,REFER,UPDATE,NOTIFY,INFO", ["INVITE", "ACK", "CANCEL", "BYE", "INFO", "UPDATE"]),
+        # RFC 3261 20.5: the absence "MUST NOT be interpreted to mean that the UA [...] supports no methods".
+        ("", []),
+    ],
+)
+def test_20_5_what_is_allowed_is_what_the_other_side_understands_and_what_passes(says: str, hears: list[str]) -> None:
+    """Who is told that an UPDATE is understood sends one, and gets 405 from whoever does not."""
+    bench = TrunkBench().up()
+    bench.dial(extra=f"Allow: {says}\r\n" if says else "")
+    sent = bench.request("provider", "INVITE")
+    assert sent.fields.tokens("allow") == hears
+    bench.answer(sent, 200, *[("Allow", says)] * bool(says), body=ANSWER)
+    assert bench.response("overlay", "200 INVITE").fields.tokens("allow") == hears
 
 
 @pytest.mark.parametrize(("says", "hears"), [(486, 486), (404, 404), (603, 603), (503, 503), (302, 480), (401, 502)])
