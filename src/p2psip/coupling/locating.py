@@ -223,7 +223,7 @@ class Locator:
         else:
             read = self.read(fetched.aor, result, now)
             is_alone = not search.question.group and fetched.aor == search.aor
-            if is_alone and (forwarded := _forwarded(read)) is not None:
+            if is_alone and (forwarded := _forwarded(read, search.question)) is not None:
                 self.cancel(token)
                 redirected = self._redirected(search, (forwarded.uri,))
                 self._answers.append(AskAnswered(token, redirected or forwarded))
@@ -448,14 +448,14 @@ def _forwarded_to(targets: Sequence[Target], diversions: tuple[NameAddr, ...]) -
     return [target.forwarded(diversions) for target in targets]
 
 
-def _forwarded(found: Registrations) -> Forwarded | None:
-    """The AoR that all calls are for instead, where every entry leads on to one: the latest word counts."""
-    targets = [entry.target for entry in found.entries]
-    if not targets or not all(isinstance(target, RegistrationForward) for target in targets):
+def _forwarded(found: Registrations, question: LocateUser) -> Forwarded | None:
+    """The AoR that all calls are for instead, where every entry leads on to one: the latest word counts. Who asks about
+    the record alone wants to know whether any does.
+    """
+    forwards = [entry.target for entry in found.entries if isinstance(entry.target, RegistrationForward)]
+    if not forwards or (len(forwards) < len(found.entries) and not question.is_about_record):
         return None
-    first = targets[0]
-    assert isinstance(first, RegistrationForward)
-    user, _, domain = first.aor.rpartition("@")
+    user, _, domain = forwards[0].aor.rpartition("@")
     return Forwarded(SipUri(domain, escape_user(user)))
 
 

@@ -91,7 +91,9 @@ class Authentication:
         user = identity.asserted(request, self._realm)
         if not user:
             return []
-        dest = frozenset({party_of(request.to.uri), party_of(sent.uri)})
+        # A group or the dial plan may have made somebody else of To, who has forwarded the call: he was meant as well.
+        meant = [self._orig(user) for user in identity.diverted(request)[-1:]]
+        dest = frozenset({party_of(request.to.uri), party_of(sent.uri), *meant})
         claims = Claims(self._orig(user), dest, iat, media_keys(request), msgi=integrity(request))
         return [SignClaims(user, claims, type_of(request), sent.peer)]
 

@@ -68,6 +68,21 @@ def test_each_who_has_forwarded_it_here_signs_to_whom() -> None:
     assert signed(asked(UNKNOWN, uri, "bob", "carol", before=1)) == chain[1:]
 
 
+def test_a_caller_means_the_member_of_a_group_as_well_who_has_forwarded_it() -> None:
+    """Or whom the dial plan has made of what was dialled: else his word would be of a call that was not for him."""
+    service, dave = Authentication(REALM), SipUri(REALM, "dave")
+    service.use_date(WallClock(1_790_000_000.0))
+    fields = CAME.fields.with_only("To", f"<sip:sales@{REALM}>").with_only(
+        "P-Asserted-Identity", f"<sip:alice@{REALM}>"
+    )
+    for by in (BOB, CAROL):
+        fields = fields.with_first("Diversion", f"<{by}>")
+    question = service.question(Outgoing(CAME.replace(fields=fields), CAME, None, 0, dave, "p1"), 0.0)
+    assert question is not None
+    assert question.claims.dest == {party_of(SipUri(REALM, "sales")), party_of(BOB), party_of(dave)}
+    assert [one.user for one in question.forwards] == ["bob", "carol"]
+
+
 def test_whose_forwarding_is_not_proved_has_not_forwarded_it() -> None:
     came = CAME.replace(fields=CAME.fields.with_first("Diversion", f"<sip:bob@{REALM}>"))
     for caller, forwarded in ((UNKNOWN, ()), (Caller("alice"), ()), (Caller(forwarders=frozenset({"bob"})), ("bob",))):
