@@ -53,8 +53,9 @@ KEEP_AFTER_S = 10.0
 GUARDED_MAX = 4096
 """Calls; the eldest is forgotten first."""
 
-ROUTES_MAX = 2048
-"""Characters of the routes to both ends: a call with longer ones is not looked after."""
+CONTACT_MAX = 1024
+WORDS_MAX = 4096
+"""Characters of a Contact, and of all that is kept of a call beside: one of which more would be is not looked after."""
 
 CSEQ_MAX = 2**31 - 1
 """8.1.1.5: "MUST be less than 2**31"."""
@@ -189,7 +190,8 @@ class CallGuard:
         self._early.pop(key, None)
         # 12.1.1, 12.1.2: the route set of the callee is in the request's order, that of the caller in reverse order.
         routes = readable(lambda: (request.record_routes, response.record_routes[::-1]), None)
-        if routes is None or sum(len(str(route)) for each in routes for route in each) > ROUTES_MAX:
+        said = () if routes is None else (key[0], request.from_, response.to, *routes[0], *routes[1])
+        if routes is None or sum(len(str(word)) for word in said) > WORDS_MAX:
             return
         number = request.cseq.number
         caller = _End(request.from_, caller_at, routes[0], up.here[0], number, number)
@@ -399,6 +401,6 @@ def _read(value: bytes) -> str:
 
 
 def _contact(message: Request | Response) -> SipUri | None:
-    """None as well where nobody can read it: there is nobody who could be asked."""
+    """None as well where nobody can read it, or wants to keep it: there is nobody who could be asked."""
     uri = next((contact.uri for contact in readable(lambda: message.contacts, ())), None)
-    return uri if isinstance(uri, SipUri) else None
+    return uri if isinstance(uri, SipUri) and len(str(uri)) <= CONTACT_MAX else None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from world_phone import Call
 
 from p2psip.base.address import Address
 from p2psip.sip.entities import call_guard
 from p2psip.sip.entities.call_guard import AGAIN_S, ASKED_S, CSEQ_MAX, KEEP_AFTER_S, LOST_S, SOON_S
 from p2psip.sip.entities.calls import Goodbyes, call_key
 from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram
 
 TIMER_F_S = 32.0
@@ -311,10 +313,23 @@ def test_the_eldest_call_is_forgotten_first(world, one, alice, bob, monkeypatch)
     assert asked == [each.request.call_id for each in alice.calls[1:]]
 
 
-def test_a_call_with_long_routes_is_not_looked_after(world, one, other, alice, bob):
-    """4,096 calls are, and each may name as many routes as a message holds."""
-    route = f"<sip:{'x' * 500}@10.1.0.11;lr>"
-    alice.invite("bob", [("Record-Route", route)] * 5)
+@pytest.mark.parametrize(
+    ("field", "value", "times"),
+    [
+        ("Record-Route", f"<sip:{'x' * 500}@10.1.0.11;lr>", 9),
+        ("Contact", f"<sip:{'x' * 2000}@10.1.0.11>", 1),
+        ("From", f'"{"x" * 5000}" <sip:alice@10.1.0.1>;tag=long', 1),
+        ("Call-ID", "x" * 5000, 1),
+    ],
+)
+def test_a_call_that_says_much_of_itself_is_not_looked_after(world, one, other, alice, bob, field, value, times):
+    """4,096 calls are, and each may be as long as a message."""
+    invite = alice._new("INVITE", SipUri("10.1.0.1", "bob"), NameAddr(SipUri("10.1.0.1", "bob")), [])
+    fields = invite.fields.with_only("Contact", alice.contact)
+    fields = fields.with_only(field, value) if times == 1 else fields.with_values(field, [value] * times)
+    call = Call(invite.replace(fields=fields), 0)
+    alice.calls.append(call)
+    alice.send(call.request, call)
     world.run(2.0)
     assert bob.calls[-1].is_up
     assert guarded(one, other) == [0, 0]
