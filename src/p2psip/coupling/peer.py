@@ -19,7 +19,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline, earliest, is_due
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.call_paths import (
     CallFlowOver,
@@ -361,7 +361,8 @@ class Peer:
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         for part in self._timed:
-            part.handle_timeout(now)
+            if is_due(part, now):
+                part.handle_timeout(now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.kept_calls import KeptCall, KeptEnd
 from p2psip.sip.message.build import make_request
@@ -118,13 +118,17 @@ class CallGuard:
 
     name = "calls"
 
-    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
+    def __init__(self, config: ServerConfig, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self._layer = TransactionLayer(
-            TransportLayer((Listener("UDP", LOCAL_ADDRESS),)), rng, config.timers, config.limits.transactions
+            TransportLayer((Listener("UDP", LOCAL_ADDRESS),), queue=queue),
+            rng,
+            config.timers,
+            config.limits.transactions,
+            queue=queue,
         )
         self._calls: OrderedDict[Key, _Call] = OrderedDict()
         self._on_flow: dict[int, set[Key]] = {}
-        self._timers: Timers[Key | None] = Timers()
+        self._timers: Timers[Key | None] = Timers(queue)
         """When the ends of a call are asked; None: when the calls are to be kept."""
         self._kept: frozenset[Key] = frozenset()
         """Those that were to be kept last."""
