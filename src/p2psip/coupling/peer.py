@@ -145,6 +145,8 @@ class Peer:
         self.gateways = Gateways(node, self.services, trunked, self.overlay)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
         self._timed = (*timed, self.flows)
+        asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
+        self._speaking = (*asked, self.gateways, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -401,8 +403,7 @@ class Peer:
 
     def _collect(self) -> list[Effect]:
         """What the parts want now."""
-        asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        own = [effect for part in (*asked, self.gateways, self.node) for effect in part.drain()]
+        own = [effect for part in self._speaking for effect in part.drain()]
         return [*own, *map(of_server, self.server.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:
