@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 from effort import times
-from heard_calls import Ears, call_up, heard, pitch
+from heard_calls import PACKETS_A_STEP, STEP_S, Ears, call_up, heard, pitch
 from ice_internet import ice_internet
 from ice_oracle import can_be_punched
 from ice_world import Scene
 
 from p2psip.base.address import Address
-from p2psip.media import negotiation
 from p2psip.reload.node.relays.relay_search import RelaySearch
 from p2psip.reload.node.relays.relay_terms import RelayWish
 from p2psip.reload.usages.turn_service import resource_of
@@ -18,6 +17,8 @@ from p2psip.reload.wire.kinds import TURN_SERVICE
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, NatBehaviour
 from p2psip.sim.ip.network import Way
 from p2psip.sim.sites.internet import OVERLAY_PORT, InternetSites
+
+pytestmark = pytest.mark.usefixtures("long_packets")
 
 KINDS = {"f": FULL_CONE, "r": PORT_RESTRICTED, "s": SYMMETRIC, "d": NatBehaviour()}
 
@@ -132,12 +133,8 @@ def test_the_nearest_relay_lends_an_address() -> None:
     assert world.run(300.0, stop=are_the_nearest)
 
 
-def test_a_relayed_call_outlives_all_that_a_relay_forgets_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permissions after five minutes, channels and allocations after ten; in `make soak` credentials, after an hour.
-
-    By the clock, and not by the number of packets: the phones put in each as much as they may.
-    """
-    monkeypatch.setattr(negotiation, "PTIME_MS", 60)
+def test_a_relayed_call_outlives_all_that_a_relay_forgets_in_time() -> None:
+    """Permissions after five minutes, channels and allocations after ten; in `make soak` credentials, after an hour."""
     world = grow("long call", "RRss")
     for number in (2, 3):
         world.line(world.sites[number], f"user{number}")
@@ -150,8 +147,7 @@ def test_a_relayed_call_outlives_all_that_a_relay_forgets_in_time(monkeypatch: p
         before = list(ears.counts)
         world.run(5.0)
         came = [after - then for after, then in zip(ears.counts, before, strict=True)]
-        heard_s = [packets * negotiation.PTIME_MS / 1000 for packets in came]
-        assert min(heard_s) >= 3.2, f"{heard_s} of 5 s, at {world.internet.now:.0f}"
+        assert min(came) >= 5.0 / STEP_S * PACKETS_A_STEP, f"{came} packets of 83, at {world.internet.now:.0f}"
     phones[0].hang_up(call)
     world.run(3.0)
     assert [heard(phone) for phone in phones] == [pitch(3) // 10, pitch(2) // 10]
