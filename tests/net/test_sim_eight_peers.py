@@ -20,6 +20,8 @@ from p2psip.sim.ip.packet_tap import PacketTap
 from p2psip.sim.sites.internet import NAT_LAN, InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
 
+pytestmark = pytest.mark.usefixtures("long_packets")
+
 NATS = (
     None,
     None,

@@ -13,6 +13,8 @@ from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
 
+pytestmark = pytest.mark.usefixtures("long_packets")
+
 NO_UDP = frozenset([Protocol.UDP])
 BLOCKED = (3, 4)
 

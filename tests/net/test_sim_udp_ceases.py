@@ -18,6 +18,8 @@ from p2psip.sim.ip.packet import Protocol
 from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
 
+pytestmark = pytest.mark.usefixtures("long_packets")
+
 NO_UDP = frozenset([Protocol.UDP])
 DELAY_S = 0.02
 """One way, between two sites."""

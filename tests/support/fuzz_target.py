@@ -3,7 +3,7 @@ in the one error.
 
 What a target reads it gives back as bytes, if they can be encoded again: for the exact ones these are the bytes that it
 was given; of the others (SIP, SDP, XML: there are several ways to say the same) what they are read as again is the
-same. A mutant is made by the name of its target and a number, and nothing else: a failure names both.
+same. The mutants of a target are made by its name and nothing else, one after the other: a failure says which it was.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class Target:
 
     def try_damaged_specimens(self) -> None:
         """A value or the one error; and what is a value can be written again."""
-        specimens = self.specimens()
+        specimens, rng = self.specimens(), random.Random(self.name)
         accepted = 0
         for number in range(times(self.count)):
-            data = mutant(specimens, random.Random(f"{self.name}/{number}"))
+            data = mutant(specimens, rng)
             try:
                 accepted += self.check(data)
             except Exception as error:

@@ -10,9 +10,12 @@ from p2psip.sim.ip.datagrams import UdpSocket
 from p2psip.sim.sites.internet import InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
 
+PTIME_MS = 60
+"""How much of it a packet has (`long_packets` of tests/net/conftest.py)."""
+
 STEP_S = 0.25
-PACKETS_A_STEP = 8
-"""Of twelve that a phone sends: audio is there again."""
+PACKETS_A_STEP = 3
+"""Of four that a phone sends: audio is there again."""
 
 RTP_BYTES_MIN = 100
 Came = Callable[[UdpSocket, Address, bytes], None]

@@ -1,9 +1,13 @@
-"""Hypothesis strategies for every structure of the wire, made from the declarations."""
+"""Hypothesis strategies for every structure of the wire, made from the declarations.
+
+What does not depend on the fields before it is made once: Hypothesis looks at each strategy that it has not seen.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,9 +55,14 @@ SPECIAL: dict[tuple[type[Struct], str], st.SearchStrategy[Any]] = {
 """Fields that a structure's own rules confine."""
 
 
+@cache
+def values_of(struct: type[Struct], model: DataModel | None = None, length: int = 16) -> st.SearchStrategy[Struct]:
+    """Values of the structure; `model` is that of the Kind around it, `length` that of Node-IDs."""
+    return _values(struct, model, length)
+
+
 @st.composite
-def values_of(draw: st.DrawFn, struct: type[Struct], model: DataModel | None = None, length: int = 16) -> Struct:
-    """A value of the structure; `model` is that of the Kind around it, `length` that of Node-IDs."""
+def _values(draw: st.DrawFn, struct: type[Struct], model: DataModel | None, length: int) -> Struct:
     owner = SimpleNamespace()
     if any(isinstance(codec, codecs._OfKind) for codec in struct.codecs.values()):
         kind = draw(st.sampled_from([*REGISTERED_MODELS, *([0xF0000001] if struct is StoredDataSpecifier else [])]))
@@ -83,13 +92,21 @@ def _strategy(
         case primitives.Nested():
             return values_of(codec.struct, model, length)
         case codecs._Vector():
-            elements = st.lists(_strategy(codec.element, owner, model, length), max_size=3)
-            return elements.map(tuple).filter(
-                lambda value: codec.size(value, owner) - codec.length_bytes >= codec.least
-            )
+            element = _strategy(codec.element, owner, model, length)
+            return _tuples(element).filter(partial(_is_long_enough, codec, owner))
     return _scalars(codec, length)
 
 
+def _is_long_enough(codec: codecs._Vector[Any], owner: SimpleNamespace, value: tuple[Any, ...]) -> bool:
+    return codec.size(value, owner) - codec.length_bytes >= codec.least
+
+
+@cache
+def _tuples(element: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(element, max_size=3).map(tuple)
+
+
+@cache
 def _scalars(codec: primitives.Codec[Any], length: int) -> st.SearchStrategy[Any]:
     match codec:
         case primitives.Constant():

@@ -66,13 +66,15 @@ class Asks(Generic[C]):
     `first` and `step` keep the tokens of several sub-cores apart where one `handle_answer` serves them all.
     """
 
-    def __init__(self, limit: int, *, first: int = 1, step: int = 1, reserved: int = 0) -> None:
-        """So many beyond the limit are reserved for what is urgent."""
+    def __init__(
+        self, limit: int, *, first: int = 1, step: int = 1, reserved: int = 0, queue: TimerQueue | None = None
+    ) -> None:
+        """So many beyond the limit are reserved for what is urgent; `queue` is of the core that this is a part of."""
         self._limit = limit
         self._reserved = reserved
         self._numbers = itertools.count(first, step)
         self._open: dict[int, C] = {}
-        self._timers: Timers[int] = Timers()
+        self._timers: Timers[int] = Timers(queue)
 
     def __len__(self) -> int:
         return len(self._open)

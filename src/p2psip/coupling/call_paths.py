@@ -25,7 +25,7 @@ from typing import Final
 
 from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.media.relay.multiplex import RTCP, RTP
 from p2psip.reload.link.datagram import NARROW_RECORD_BYTES
 from p2psip.reload.node.effects import AppLinkUp
@@ -231,12 +231,12 @@ class _Far:
 class CallPaths:
     """All of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: TimerQueue | None = None) -> None:
         self._fars: dict[NodeId, _Far] = {}
         self._by_flow: dict[int, _Far] = {}
         self._by_link: dict[int, _Far] = {}
         self._flows: Iterator[int] = iter(range(FLOWS_FROM, FLOWS_FROM << 1))
-        self._timers: Timers[tuple[str, NodeId]] = Timers()
+        self._timers: Timers[tuple[str, NodeId]] = Timers(queue)
         self._effects: list[Effect] = []
 
     def __contains__(self, link: object) -> bool:

@@ -19,7 +19,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline, earliest, is_due
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.call_paths import (
     CallFlowOver,
@@ -145,6 +145,8 @@ class Peer:
         self.traces = Traces(node)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
         self._timed = (*timed, self.flows)
+        asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
+        self._speaking = (*asked, self.gateways, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -361,7 +363,8 @@ class Peer:
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         for part in self._timed:
-            part.handle_timeout(now)
+            if is_due(part, now):
+                part.handle_timeout(now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
@@ -400,8 +403,7 @@ class Peer:
 
     def _collect(self) -> list[Effect]:
         """What the parts want now."""
-        asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        own = [effect for part in (*asked, self.gateways, self.node) for effect in part.drain()]
+        own = [effect for part in self._speaking for effect in part.drain()]
         return [*own, *map(of_server, self.server.drain())]
 
     def _handle(self, effect: Effect, now: float) -> None:

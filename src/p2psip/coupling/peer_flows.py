@@ -30,7 +30,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.coupling.call_paths import WATCH_S, CallPaths, FlowWatched, is_of_invite
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Write
 from p2psip.reload.node.node import Node
@@ -162,7 +162,8 @@ class PeerFlows:
     def __init__(self, node: Node) -> None:
         self._effects: list[Effect] = []
         self._node = node
-        self.calls = CallPaths()
+        self._queue = TimerQueue()
+        self.calls = CallPaths(self._queue)
         """The paths that carry calls, where there is ICE; all else in here is about streams."""
         self._links: dict[int, _Link] = {}
         self._by_node: dict[NodeId, list[int]] = {}
@@ -172,13 +173,13 @@ class PeerFlows:
         """Whose place is asked for, by a RouteQuery that is open."""
         self._absent: OrderedDict[NodeId, tuple[str, float]] = OrderedDict()
         """Nodes that are not in the overlay: in which words, and until when that is believed."""
-        self._timers: Timers[tuple[str, int]] = Timers()
-        self._graces: Timers[NodeId] = Timers()
-        self._streams: Timers[NodeId] = Timers()
+        self._timers: Timers[tuple[str, int]] = self._queue.scope()
+        self._graces: Timers[NodeId] = self._queue.scope()
+        self._streams: Timers[NodeId] = self._queue.scope()
         """When a stream is tried as well."""
-        self._tunnels: Timers[NodeId] = Timers()
+        self._tunnels: Timers[NodeId] = self._queue.scope()
         """When a tunnel is."""
-        self._again: Timers[NodeId] = Timers()
+        self._again: Timers[NodeId] = self._queue.scope()
         """When a path is asked for again."""
         self._tried: OrderedDict[NodeId, float] = OrderedDict()
         """When a connection to a node was last looked for."""
@@ -392,8 +393,7 @@ class PeerFlows:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        parts = (self._timers, self._graces, self._streams, self._tunnels, self._again, self.calls)
-        return earliest(part.next_deadline() for part in parts)
+        return self._queue.next_deadline()
 
     def handle_timeout(self, now: float) -> None:
         """Close links that do not answer, or that nobody uses; ask after who is in doubt."""

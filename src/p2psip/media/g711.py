@@ -24,7 +24,7 @@ class AudioCodec:
     payload_type: int
     name: str
     _encoding: Callable[[], bytes]
-    _decoding: Callable[[], tuple[int, ...]]
+    _decoding: Callable[[], tuple[bytes, bytes]]
     _shift: int
 
     def encode(self, samples: Samples[int]) -> bytes:
@@ -34,12 +34,21 @@ class AudioCodec:
 
     def decode(self, payload: bytes) -> Samples[int]:
         """Expand."""
-        return array("h", map(self._decoding().__getitem__, payload))
+        first, second = self._decoding()
+        samples = bytearray(2 * len(payload))
+        samples[::2], samples[1::2] = payload.translate(first), payload.translate(second)
+        return array("h", bytes(samples))
 
 
 def _table(encode_one: Callable[[int], int], bits: int) -> bytes:
     half = 1 << (bits - 1)
     return bytes([encode_one(value) for value in (*range(half), *range(-half, 0))])
+
+
+def _halves(decode_one: Callable[[int], int]) -> tuple[bytes, bytes]:
+    """The first byte of the sample of each code, and the second, as this machine has them in memory."""
+    samples = array("h", map(decode_one, range(256))).tobytes()
+    return samples[::2], samples[1::2]
 
 
 def _mu_law_code(value: int) -> int:
@@ -78,8 +87,8 @@ def _mu_law_encoding() -> bytes:
 
 
 @cache
-def _mu_law_decoding() -> tuple[int, ...]:
-    return tuple(map(_mu_law_value, range(256)))
+def _mu_law_decoding() -> tuple[bytes, bytes]:
+    return _halves(_mu_law_value)
 
 
 @cache
@@ -88,8 +97,8 @@ def _a_law_encoding() -> bytes:
 
 
 @cache
-def _a_law_decoding() -> tuple[int, ...]:
-    return tuple(map(_a_law_value, range(256)))
+def _a_law_decoding() -> tuple[bytes, bytes]:
+    return _halves(_a_law_value)
 
 
 PCMU = AudioCodec(0, "PCMU", _mu_law_encoding, _mu_law_decoding, 2)

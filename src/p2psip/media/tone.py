@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 
 from p2psip.media.g711 import SAMPLE_RATE_HZ, Samples
 
@@ -18,19 +19,33 @@ PURITY_MIN = 0.8
 BIN_HZ = 20
 
 
+STEPS_A_HZ = 10
+"""To what part of a hertz a tone is exact: so its samples come again after ten seconds at the latest."""
+
+
 class ToneGenerator:
-    """A sine. Level 0 dBFS is the loudest sine that 16 bits can carry."""
+    """A sine, to a tenth of a hertz. Level 0 dBFS is the loudest sine that 16 bits can carry."""
 
     def __init__(self, frequency_hz: float, level_dbfs: float = -12.0) -> None:
-        self._step = 2 * math.pi * frequency_hz / SAMPLE_RATE_HZ
-        self._amplitude = FULL_SCALE * 10 ** (level_dbfs / 20)
-        self._phase = 0.0
+        self._cycle = _cycle(round(frequency_hz * STEPS_A_HZ), level_dbfs)
+        self._at = 0
 
     def frame(self, samples: int = BLOCK_SAMPLES) -> Samples[int]:
         """The next samples of the tone."""
-        phase, step, amplitude = self._phase, self._step, self._amplitude
-        self._phase = (phase + samples * step) % (2 * math.pi)
-        return array("h", [round(amplitude * math.sin(phase + i * step)) for i in range(samples)])
+        cycle, begin = self._cycle, self._at
+        self._at = (begin + samples) % len(cycle)
+        frame = cycle[begin : begin + samples]
+        while len(frame) < samples:
+            frame += cycle[: samples - len(frame)]
+        return frame
+
+
+@lru_cache(maxsize=64)
+def _cycle(steps: int, level_dbfs: float) -> Samples[int]:
+    """The samples of a sine, `steps` being its frequency, until they come again: a wave or several."""
+    a_second = SAMPLE_RATE_HZ * STEPS_A_HZ
+    step, amplitude = 2 * math.pi * steps / a_second, FULL_SCALE * 10 ** (level_dbfs / 20)
+    return array("h", [round(amplitude * math.sin(i * step)) for i in range(a_second // math.gcd(a_second, steps))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +94,9 @@ class ToneDetector:
         return sum(self._bins[k].blocks for k in (n - 1, n, n + 1) if k in self._bins), own
 
     def _hear_block(self, block: Samples[int]) -> None:
-        energy = sum(x * x for x in block)
-        power = energy / BLOCK_SAMPLES
-        if _dbfs(power) < QUIETEST_DBFS:
-            return
-        omega = _frequency(block)
-        if _energy_at(omega, block) < PURITY_MIN * energy:
-            return
-        frequency_hz = omega * SAMPLE_RATE_HZ / (2 * math.pi)
-        self._bins.setdefault(int(frequency_hz / BIN_HZ), _Bin()).add(frequency_hz, power)
+        if (pure := _pure(block.tobytes())) is not None:
+            frequency_hz, power = pure
+            self._bins.setdefault(int(frequency_hz / BIN_HZ), _Bin()).add(frequency_hz, power)
 
 
 @dataclass(slots=True)
@@ -102,6 +111,20 @@ class _Bin:
         self.blocks += 1
         self.frequency_hz += frequency_hz
         self.power += power
+
+
+@lru_cache(maxsize=1024)
+def _pure(block_bytes: bytes) -> tuple[float, float] | None:
+    """Frequency and power of a block that is a tone; the blocks of one that a generator plays come again and again."""
+    block = array("h", block_bytes)
+    energy = sum(x * x for x in block)
+    power = energy / BLOCK_SAMPLES
+    if _dbfs(power) < QUIETEST_DBFS:
+        return None
+    omega = _frequency(block)
+    if _energy_at(omega, block) < PURITY_MIN * energy:
+        return None
+    return omega * SAMPLE_RATE_HZ / (2 * math.pi), power
 
 
 def _dbfs(power: float) -> float:

@@ -11,6 +11,7 @@ import enum
 import ipaddress
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from p2psip.base.address import Address, without_zone
@@ -311,6 +312,7 @@ def _xor(packed: bytes, mask: bytes) -> bytes:
     return bytes(one ^ other for one, other in zip(packed, mask, strict=False))
 
 
+@lru_cache(maxsize=1024)
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An IPv4 address also where a socket for both kinds says ::ffff:192.0.2.1."""
     ip = ipaddress.ip_address(without_zone(host))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 from p2psip.base.address import without_zone
@@ -58,6 +59,7 @@ _SCOPES: Final[tuple[tuple[_Network, Scope], ...]] = tuple(
 )
 
 
+@lru_cache(maxsize=1024)
 def scope_of(host: str) -> Scope:
     """That of a numeric address."""
     ip = ipaddress.ip_address(without_zone(host))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from p2psip.base.address import without_zone
 from p2psip.base.effects import Effect
 from p2psip.base.errors import P2psipError, RemoteProtocolError
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.media.negotiation import Address
 from p2psip.media.relay.description import At, Carriage, Change, Keep, MediaLine, Refuse, Tagged, read, write
 from p2psip.media.relay.engine_stream import EngineSide, EngineStream
@@ -108,7 +108,14 @@ class RelayedCall:
 class Relay:
     """All relayed calls of a peer. Sans-I/O, as every core."""
 
-    def __init__(self, rng: random.Random, limits: RelayLimits | None = None, engine: RtpEngine | None = None) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        limits: RelayLimits | None = None,
+        engine: RtpEngine | None = None,
+        queue: TimerQueue | None = None,
+    ) -> None:
+        """`queue` is of the core that this is a part of, and the engine."""
         self.engine = engine
         self._limits = limits or RelayLimits()
         self._ports = Ports(self._limits, rng)
@@ -118,7 +125,7 @@ class Relay:
         """And why it has ended, for those that have: their last figures are still to come."""
         self._by_port: dict[int, _Way] = {}
         self._by_number: dict[tuple[Hashable, int], _Way] = {}
-        self._timers: Timers[RelayedCall] = Timers()
+        self._timers: Timers[RelayedCall] = Timers(queue)
         self._effects: list[Effect] = []
         self.dropped = 0
         """Datagrams and frames that belong to no call."""

@@ -345,7 +345,9 @@ class Paths:
         """What is to be done since the last call, in order."""
         if over := self.punching.opens.over():
             self._dialling.withdraw(lambda each: each.is_simultaneous and each.local.ufrag in over)
-        effects = [*self.punching.drain(), *self.own_relay.drain(), *self._dialling.drain()]
+        effects = self.punching.drain()
+        effects += self.own_relay.drain()
+        effects += self._dialling.drain()
         if self._narrow.is_any_narrow is not self._is_accepting_narrow:
             self._is_accepting_narrow = self._narrow.is_any_narrow
             effects.append(AcceptNarrow(self._is_accepting_narrow))

@@ -69,7 +69,7 @@ class Router:
         """A packet has come."""
         if not self.is_on or packet.protocol in self.blocks or not packet.hops:
             return
-        packet = replace(packet, hops=packet.hops - 1)
+        packet = packet._replace(hops=packet.hops - 1)
         if self._lets_through(interface, packet):
             self._forward(packet)
 
@@ -236,7 +236,7 @@ class Nat(Router):
             return
         if packet.fragments > 1 and not self.behaviour.passes_fragments:
             return
-        packet = replace(packet, hops=packet.hops - 1)
+        packet = packet._replace(hops=packet.hops - 1)
         if isinstance(packet.payload, IcmpError):
             self._tell(packet, packet.payload)
         elif interface is not self.inside:
@@ -320,7 +320,7 @@ class Nat(Router):
         if mapping is not None:
             inside = mapping.key[1]
             translated = replace(error, original=error.original.from_(inside))
-            self._deliver(replace(packet, destination=inside, payload=translated))
+            self._deliver(packet._replace(destination=inside, payload=translated))
         else:
             self._tell_out(packet, error)
 
@@ -331,7 +331,7 @@ class Nat(Router):
         if out is not None:
             source = packet.source._replace(host=out.outside.host)
             translated = replace(error, original=error.original.to(out.outside))
-            self._forward(replace(packet, source=source, payload=translated))
+            self._forward(packet._replace(source=source, payload=translated))
 
     def _deliver(self, packet: Packet) -> None:
         assert self.inside is not None, "a NAT has an inside"

@@ -56,7 +56,10 @@ class Interface:
 
     def host_of(self, version: int) -> str | None:
         """Its first address of an IP version."""
-        return next((host for host in self.hosts if version_of(host) == version), None)
+        for host in self.hosts:
+            if version_of(host) == version:
+                return host
+        return None
 
     def next_hop(self, host: str) -> str | None:
         """To whom a packet for `host` goes from here; None if there is no way."""
@@ -158,7 +161,7 @@ class Machine:
 
     def local_towards(self, host: str) -> str:
         """From which address it would send to `host`. Raises SocketRefused if there is no way."""
-        if host in self.hosts:
+        if self._has(host):
             return host
         if (way := way_out(self.interfaces, self.routes, host)) is None:
             raise SocketRefused("network is unreachable")
@@ -195,7 +198,7 @@ class Machine:
 
     def send(self, packet: Packet) -> None:
         """Send a packet, as routes say. Raises SocketRefused if there is no way."""
-        if packet.destination.host in self.hosts:
+        if self._has(packet.destination.host):
             self.internet.clock.at(self.internet.now + LOOPBACK_S, lambda: self.receive(self.interfaces[0], packet))
             return
         if (way := way_out(self.interfaces, self.routes, packet.destination.host)) is None:
@@ -204,7 +207,7 @@ class Machine:
 
     def receive(self, interface: Interface, packet: Packet) -> None:
         """A packet has come."""
-        if not self.is_on or self.is_asleep or packet.destination.host not in self.hosts:
+        if not self.is_on or self.is_asleep or not self._has(packet.destination.host):
             return
         payload = packet.payload
         if isinstance(payload, IcmpError):
@@ -272,6 +275,10 @@ class Machine:
                 run()
 
     # Inside
+
+    def _has(self, host: str) -> bool:
+        """True for an address of its own, as `hosts` has them."""
+        return any(host in interface.hosts for interface in self.interfaces if interface.is_up)
 
     def _end(self) -> None:
         self._life += 1

@@ -43,6 +43,8 @@ class Way(Path):
 
     def delays(self, pieces: int, rng: random.Random) -> list[float]:
         """After how long copies of a packet of so many pieces arrive: with the last of these, or not at all."""
+        if pieces == 1 and not self.reordering:
+            return self.arrivals(rng)
         whole: list[float] = []
         for _ in range(pieces):
             copies = self.arrivals(rng)

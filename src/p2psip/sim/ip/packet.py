@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import ipaddress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from p2psip.base.address import Address
 
@@ -74,8 +75,7 @@ class IcmpError:
     mtu_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """An IP packet. The port of `source` and `destination` is that of what is in it."""
 
     protocol: Protocol
@@ -98,16 +98,16 @@ class Packet:
 
     def from_(self, source: Address) -> Packet:
         """The same from another address."""
-        return replace(self, source=source)
+        return self._replace(source=source)
 
     def to(self, destination: Address) -> Packet:
         """The same to another address."""
-        return replace(self, destination=destination)
+        return self._replace(destination=destination)
 
     def in_pieces(self, mtu_bytes: int) -> Packet:
         """The same in fragments of which none is longer (RFC 791 section 3.2: in units of eight bytes)."""
         header = IP_BYTES[version_of(self.destination.host)]
-        return replace(self, fragments=-(-(self.size_bytes - header) // ((mtu_bytes - header) // 8 * 8)))
+        return self._replace(fragments=-(-(self.size_bytes - header) // ((mtu_bytes - header) // 8 * 8)))
 
     def __str__(self) -> str:
         return f"{self.protocol.value} {self.source}>{self.destination} {self.size_bytes}"

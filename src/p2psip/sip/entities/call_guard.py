@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.sip.entities.calls import CallKey, call_key
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.kept_calls import KeptCall, KeptEnd
@@ -140,15 +140,19 @@ class CallGuard:
 
     name = "calls"
 
-    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
+    def __init__(self, config: ServerConfig, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self._layer = TransactionLayer(
-            TransportLayer((Listener("UDP", LOCAL_ADDRESS),)), rng, config.timers, config.limits.transactions
+            TransportLayer((Listener("UDP", LOCAL_ADDRESS),), queue=queue),
+            rng,
+            config.timers,
+            config.limits.transactions,
+            queue=queue,
         )
         self._calls: OrderedDict[CallKey, _Call] = OrderedDict()
         self._early: OrderedDict[CallKey, dict[str, SipUri | None]] = OrderedDict()
         """By its tag, where each end of a call is that rings, if an UPDATE has said that (RFC 3311 section 5.1)."""
         self._on_flow: dict[int, set[CallKey]] = {}
-        self._timers: Timers[CallKey | None] = Timers()
+        self._timers: Timers[CallKey | None] = Timers(queue)
         """When the ends of a call are asked; None: when the calls are to be kept."""
         self._kept: dict[CallKey, tuple[SipUri, ...]] = {}
         """Those that were to be kept last, and where their ends were."""

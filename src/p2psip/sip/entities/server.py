@@ -14,7 +14,7 @@ from functools import partial
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline, TimerQueue, earliest, is_due
 from p2psip.base.wallclock import WallClock
 from p2psip.media.relay.relay import Relay
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall, RtpEngine
@@ -97,14 +97,15 @@ class SipServer:
         """`agents` are reached by dialling, `trunks` call others; `resolvers` say where requests go, before all that
         know users; `handlings` are what the lines want of their calls.
         """
+        queue = self._queue = TimerQueue()
         transport = TransportLayer(
-            config.listeners, config.peer_sent_by, config.transport_limits, config.addresses, config.origins
+            config.listeners, config.peer_sent_by, config.transport_limits, config.addresses, config.origins, queue
         )
         self._config = config
         urgent = config.numbering.emergency.numbers
-        self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions, urgent)
-        self._bindings = Bindings(config.limits.bindings_per_user)
-        self._gate = Gate(config, rng)
+        self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions, urgent, queue)
+        self._bindings = Bindings(config.limits.bindings_per_user, queue)
+        self._gate = Gate(config, rng, queue)
         self._guests = Guests(config)
         handlings = handlings or Handlings()
         self._calls = Calls(config.limits.transactions)
@@ -114,11 +115,11 @@ class SipServer:
         self._ways = Ways(config, self._bindings, naming, transport)
         self._agents = AgentTable((*agents, *trunks))
         self.trunks = tuple(trunks)
-        self.state = StateAgent(config, self._bindings, rng)
+        self.state = StateAgent(config, self._bindings, rng, queue)
         """Who watches the lines of this peer, and what they are told."""
         self._answers = OwnAnswers(config, self._layer, self._bindings, self.state.allowed_events)
         self._call_watch = CallWatch(self.state)
-        self._guard = CallGuard(config, rng)
+        self._guard = CallGuard(config, rng, queue)
         self._resolvers = resolvers_of(
             config,
             self._agents,
@@ -129,17 +130,18 @@ class SipServer:
             lambda user: ringing_for(user, self._proxy.contexts),
             resolvers,
         )
-        self.relay = Relay(rng, engine=RtpEngine(config.media_engine, rng) if config.media_engine else None)
+        engine = RtpEngine(config.media_engine, rng, queue=queue) if config.media_engine else None
+        self.relay = Relay(rng, engine=engine, queue=queue)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
         if config.media != "direct" or self._agents.has_wired:
             self.relay.start()
         self._anchoring = Anchoring(config, transport, self.relay, self._agents)
         self._authentication = Authentication(config.realm)
-        self._verification = Verification(config, self._ways.is_at_phone)
+        self._verification = Verification(config, self._ways.is_at_phone, queue)
         edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication, handlings)
-        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, self._ways, self._resolvers, edge)
+        self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, self._ways, self._resolvers, edge, queue)
         permits = Permits(partial(refusal_of, config=config), config.addresses.best("::") is not None)
-        self._locations = Locations(permits, rng)
+        self._locations = Locations(permits, rng, queue)
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
 
@@ -182,12 +184,10 @@ class SipServer:
             self._on_outcome(outcome, now)
         for found in self._verification.handle_timeout(now):
             self._on_looked_at(found, now)
-        self._locations.handle_timeout(now)
-        self._proxy.handle_timeout(now)
-        self.relay.handle_timeout(now)
         self._agents.handle_timeout(now)
-        self.state.handle_timeout(now)
-        self._guard.handle_timeout(now)
+        for part in (self._locations, self._proxy, self.relay, self.state, self._guard):
+            if is_due(part, now):
+                part.handle_timeout(now)
         self._run(now)
 
     def drain(self) -> list[Effect]:
@@ -199,11 +199,7 @@ class SipServer:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        asking = (self._gate, self._verification, self._proxy, self._locations)
-        return earliest(
-            part.next_deadline()
-            for part in (self._layer, self._bindings, *asking, self.relay, self._agents, self.state, self._guard)
-        )
+        return earliest((self._queue.next_deadline(), self._agents.next_deadline()))
 
     # What the coupling wants to know
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.sip.dialogs.dialog import Dialog, DialogId
 from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.events.packages import EventPackage
@@ -85,7 +85,12 @@ class Notifier:
     """All subscriptions to the lines of one peer."""
 
     def __init__(
-        self, packages: Sequence[EventPackage], rules: WatchRules, limits: EventLimits, peer_side: SipUri
+        self,
+        packages: Sequence[EventPackage],
+        rules: WatchRules,
+        limits: EventLimits,
+        peer_side: SipUri,
+        queue: TimerQueue | None = None,
     ) -> None:
         """`peer_side` is the GRUU of the peer: its Contact is that, with the line as its user."""
         self.allowed = ", ".join(package.name for package in packages)
@@ -97,7 +102,7 @@ class Notifier:
         self._subscriptions: dict[DialogId, _Subscription] = {}
         self._of_line: dict[tuple[str, str], dict[DialogId, None]] = {}
         self._of_watcher: Counter[str] = Counter()
-        self._timers: Timers[tuple[DialogId, _Alarm]] = Timers()
+        self._timers: Timers[tuple[DialogId, _Alarm]] = Timers(queue)
         self._effects: list[Effect] = []
         self._is_stopping = False
 

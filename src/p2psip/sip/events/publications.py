@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.events.notifier import RETRY_S, EventAnswer
 from p2psip.sip.events.presence import PresencePackage, Published
@@ -23,13 +23,13 @@ class _Publication:
 class Publications:
     """All publications of one peer, by their entity-tags."""
 
-    def __init__(self, presence: PresencePackage, limits: EventLimits) -> None:
+    def __init__(self, presence: PresencePackage, limits: EventLimits, queue: TimerQueue | None = None) -> None:
         self._presence = presence
         self._limits = limits
         self._publications: dict[str, _Publication] = {}
         self._of_line: dict[str, list[str]] = {}
         """Entity-tags, the newest publication last."""
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._changed: list[str] = []
 
     def __len__(self) -> int:

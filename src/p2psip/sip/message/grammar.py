@@ -35,7 +35,7 @@ def split_list(value: str) -> list[str]:
     at = 0
     while at <= len(value):
         match = _element.match(value, at)
-        if match is None or value[match.end() : match.end() + 1] not in ("", ","):
+        if match is None or match[0].isspace() or value[match.end() : match.end() + 1] not in ("", ","):
             raise BadMessage(f"cannot split {value[at:][:40]!r} at its commas")
         elements.append(match.group().strip(" \t"))
         at = match.end() + 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.sip.message import build
 from p2psip.sip.message.headers import MAGIC_COOKIE, Via
 from p2psip.sip.message.message import Request, Response
@@ -115,8 +115,11 @@ class TransactionLayer:
         values: TimerValues | None = None,
         transactions_max: int = TRANSACTIONS_MAX,
         urgent_numbers: frozenset[str] = frozenset(),
+        queue: TimerQueue | None = None,
     ) -> None:
-        """Requests of an emergency find room where others do not: `urgent_numbers` are whom they may be for."""
+        """Requests of an emergency find room where others do not: `urgent_numbers` are whom they may be for; `queue` is
+        of the core that this is a part of.
+        """
         self.transport = transport
         self._urgent_numbers = urgent_numbers
         self.dropped = 0
@@ -130,7 +133,7 @@ class TransactionLayer:
         self._invites: dict[Key, _Transaction] = {}
         self._absorbing: OrderedDict[int, None] = OrderedDict()
         self._on_flow: dict[int, set[int]] = {}
-        self._timers: Timers[tuple[int, Timer]] = Timers()
+        self._timers: Timers[tuple[int, Timer]] = Timers(queue)
         self._events: list[TuEvent] = []
 
     def __len__(self) -> int:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect, Note
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.media.relay.policy import network_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import Via
@@ -90,8 +90,9 @@ class TransportLayer:
         limits: TransportLimits | None = None,
         own: OwnAddresses | None = None,
         origins: WebOrigins | None = None,
+        queue: TimerQueue | None = None,
     ) -> None:
-        """`origins` are the web pages whose browsers may connect."""
+        """`origins` are the web pages whose browsers may connect; `queue` is of the core that this is a part of."""
         self._listeners = listeners
         self._udp_locals = tuple(listener.local for listener in listeners if listener.transport == "UDP")
         self._own = own or OwnAddresses()
@@ -102,7 +103,7 @@ class TransportLayer:
         self._deaf_until: dict[Address, float] = {}
         """Where nobody accepts connections, and until when that is believed."""
         self._numbers = itertools.count(2, 2)
-        self._timers: Timers[int] = Timers()
+        self._timers: Timers[int] = Timers(queue)
         self._effects: list[Effect] = []
 
     # Inputs

@@ -33,7 +33,7 @@ def test_lists_are_split_at_commas_outside_quotes_and_brackets(value: str, eleme
     assert grammar.split_list(value) == elements
 
 
-@pytest.mark.parametrize("value", ['"a, b', "<sip:a, b", "a,,b", "a,", ",a", '"a" "b, c'])
+@pytest.mark.parametrize("value", ['"a, b', "<sip:a, b", "a,,b", "a,", ",a", '"a" "b, c', "a, ,b", " , a", "a, "])
 def test_unbalanced_lists_are_refused(value: str) -> None:
     with pytest.raises(BadMessage):
         grammar.split_list(value)

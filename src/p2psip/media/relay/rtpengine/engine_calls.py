@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from p2psip.base.address import Address as Remote
 from p2psip.base.effects import AskAnswered, Effect, Note
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.media.negotiation import Address, Direction
 from p2psip.media.relay.description import MediaLine
 from p2psip.media.relay.rtpengine.bencode import Sent, Value
@@ -103,12 +103,18 @@ class _Asked(NamedTuple):
 class RtpEngine:
     """All calls in one engine. Sans-I/O, as every core."""
 
-    def __init__(self, remote: Remote, rng: random.Random, limits: EngineLimits | None = None) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        rng: random.Random,
+        limits: EngineLimits | None = None,
+        queue: TimerQueue | None = None,
+    ) -> None:
         self._limits = limits or EngineLimits()
         self._rng = rng
-        self._control: EngineControl[_Asked] = EngineControl(remote, rng, self._limits)
+        self._control: EngineControl[_Asked] = EngineControl(remote, rng, self._limits, queue)
         self._calls: dict[EngineCall, None] = {}
-        self._timers: Timers[EngineCall] = Timers()
+        self._timers: Timers[EngineCall] = Timers(queue)
         self._unclaimed: set[EngineCall] = set()
         self._effects: list[Effect] = []
 

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect, Note
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.media.relay.rtpengine.bencode import MalformedBencode, Sent, Value, decode, encode
 from p2psip.media.relay.rtpengine.limits import EngineLimits
 
@@ -66,7 +66,9 @@ class _Open(Generic[C]):
 class EngineControl(Generic[C]):
     """One engine, as one who has it work sees it; `C` is what he knows a request by."""
 
-    def __init__(self, remote: Address, rng: random.Random, limits: EngineLimits) -> None:
+    def __init__(
+        self, remote: Address, rng: random.Random, limits: EngineLimits, queue: TimerQueue | None = None
+    ) -> None:
         self._remote = remote
         self.state = EngineState.UNTRIED
         self.dropped = 0
@@ -74,7 +76,7 @@ class EngineControl(Generic[C]):
         self._rng = rng
         self._limits = limits
         self._open: dict[str, _Open[C]] = {}
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._replies: list[tuple[C, Reply]] = []
         self._effects: list[Effect] = []
         self._timers.set(_PING, 0.0, "is the engine there")

@@ -7,6 +7,7 @@ import ipaddress
 import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from p2psip.base.address import Address, without_zone
@@ -223,5 +224,6 @@ def _on_wire(address: Address) -> IpAddressPort:
     return IpAddressPort.of(without_zone(address.host), address.port)
 
 
+@lru_cache(maxsize=1024)
 def _ip(address: Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(without_zone(address.host))

@@ -435,8 +435,9 @@ class Punching:
 
     def take(self) -> list[PathFound | PathMissing | DialRelay | AskOutside | OpenTogether | Ended | LinkNews]:
         """What has become of sessions since the last call, and what is to be dialled."""
-        found, self._found = [*self._found, *self.relay_pings.dials()], []
-        return [*found, *self.outside.take(), *self.opens.take()]
+        taken = [*self._found, *self.relay_pings.dials(), *self.outside.take(), *self.opens.take()]
+        self._found.clear()
+        return taken
 
     def relay_news(self) -> list[RelayTaken | RelayGone]:
         """What has become of allocations since the last call."""
@@ -446,8 +447,9 @@ class Punching:
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""
         effects, self._effects = self._effects, []
-        servers = (self._servers, self._call_servers, self.relay_pings, self.outside)
-        return [*effects, *(effect for each in servers for effect in each.drain())]
+        for each in (self._servers, self._call_servers, self.relay_pings, self.outside):
+            effects += each.drain()
+        return effects
 
     # Inside
 

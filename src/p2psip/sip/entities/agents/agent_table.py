@@ -89,6 +89,9 @@ class AgentTable:
         self._media: dict[Address, AgentCore] = {}
         self._is_quiet = False
         """True if none of them has heard anything since the last drain: most requests are not for them."""
+        self._has_plan = False
+        """True if `_next` is when one of them wants to be woken: none has heard anything since."""
+        self._next: Deadline | None = None
 
     def meant(self, user: str) -> str | None:
         """The name of the agent that is called by this user part; the first of them, None if there is none."""
@@ -96,25 +99,25 @@ class AgentTable:
 
     def handle_message(self, name: str, data: bytes, now: float) -> None:
         """The server delivers a SIP message. Of an agent that there was in an earlier run there is none."""
-        self._is_quiet = False
+        self._stir()
         if (agent := self._by_name.get(name)) is not None:
             agent.handle_message(data, now)
 
     def handle_wire(self, name: str, arrival: Arrival, now: float) -> None:
         """Something came in at the sockets of one that has some of its own."""
-        self._is_quiet = False
+        self._stir()
         if isinstance(agent := self._by_name.get(name), WiredAgent):
             agent.handle_wire(arrival, now)
 
     def start(self, now: float) -> None:
         """Those with sockets of their own begin."""
-        self._is_quiet = False
+        self._stir()
         for agent in self._wired:
             agent.start(now)
 
     def stop(self, now: float) -> None:
         """The peer is about to end."""
-        self._is_quiet = False
+        self._stir()
         for agent in self._wired:
             agent.stop(now)
 
@@ -130,13 +133,13 @@ class AgentTable:
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to a media address."""
-        self._is_quiet = False
+        self._stir()
         if (agent := self._media.get(local)) is not None:
             agent.handle_media(local, remote, data, now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to an Ask."""
-        self._is_quiet = False
+        self._stir()
         own, index = divmod(token, len(self._agents))
         agent = self._agents[index]
         if isinstance(answer, Address):
@@ -145,13 +148,15 @@ class AgentTable:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        self._is_quiet = False
+        self._stir()
         for agent in self._agents:
             agent.handle_timeout(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(agent.next_deadline() for agent in self._agents)
+        if not self._has_plan:
+            self._next, self._has_plan = earliest(agent.next_deadline() for agent in self._agents), True
+        return self._next
 
     def drain(self) -> AgentWishes:
         """What all of them want since the last call, of each in its order."""
@@ -174,6 +179,10 @@ class AgentTable:
                             self._media.pop(effect.local, None)
                         effects.append(effect)
         return AgentWishes(tuple(said), tuple(effects))
+
+    def _stir(self) -> None:
+        """One of them may want something now, or at another time."""
+        self._is_quiet = self._has_plan = False
 
     def _outer(self, token: int, index: int) -> int:
         return token * len(self._agents) + index

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 
 from p2psip.base.address import Address
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline, TimerQueue, earliest
 from p2psip.sip.dialogs.dialog import DialogId
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import ASSERTED
@@ -62,18 +62,24 @@ class StateAgent:
 
     name = "state"
 
-    def __init__(self, config: ServerConfig, bindings: Bindings, rng: random.Random) -> None:
+    def __init__(
+        self, config: ServerConfig, bindings: Bindings, rng: random.Random, queue: TimerQueue | None = None
+    ) -> None:
         self._realm = config.realm
         self._bindings = bindings
         self._layer = TransactionLayer(
-            TransportLayer((Listener("UDP", LOCAL_ADDRESS),)), rng, config.timers, config.limits.transactions
+            TransportLayer((Listener("UDP", LOCAL_ADDRESS),), queue=queue),
+            rng,
+            config.timers,
+            config.limits.transactions,
+            queue=queue,
         )
         self._calls = LineCalls(config.events.calls_per_line)
         self._presence = PresencePackage(config.realm)
         self._messages = MessageSummaryPackage(config.realm)
         packages = (DialogPackage(config.realm, self._calls), self._presence, self._messages)
-        self._notifier = Notifier(packages, WatchRules(config.watchers), config.events, config.peer_side)
-        self._publications = Publications(self._presence, config.events)
+        self._notifier = Notifier(packages, WatchRules(config.watchers), config.events, config.peer_side, queue)
+        self._publications = Publications(self._presence, config.events, queue)
         self._said: list[FromAgent] = []
 
     @property

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from p2psip.base.effects import Ask, Asks
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue
 from p2psip.base.wallclock import WallClock
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, integrity, media_keys, party_of, type_of
@@ -90,13 +90,17 @@ class Identified:
 class Verification:
     """Looks at who sends what comes from other peers."""
 
-    def __init__(self, config: ServerConfig, is_at_phone: Callable[[SipUri], bool]) -> None:
+    def __init__(
+        self, config: ServerConfig, is_at_phone: Callable[[SipUri], bool], queue: TimerQueue | None = None
+    ) -> None:
         """`is_at_phone` says of a GRUU whether it is that of a phone here, as this peer has made it."""
         self._config = config
         self._is_at_phone = is_at_phone
         self._wall = WallClock(0.0, is_trusted=False)
         limits = config.limits
-        self._asks: Asks[_Pending] = Asks(limits.questions, first=3, step=TOKEN_STEP, reserved=limits.urgent_questions)
+        self._asks: Asks[_Pending] = Asks(
+            limits.questions, first=3, step=TOKEN_STEP, reserved=limits.urgent_questions, queue=queue
+        )
         self._open: dict[int, int] = {}
         """By the transaction of a request, the question about it."""
         self._seen: OrderedDict[bytes, tuple[float, str | None, bytes]] = OrderedDict()

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from p2psip.base.effects import Asks, Effect
-from p2psip.base.timers import Deadline
+from p2psip.base.timers import Deadline, TimerQueue
 from p2psip.sip.entities.domains.dns_answers import FindRecords, Records
 from p2psip.sip.entities.domains.location import DomainServers, Permits, Steps, locate
 from p2psip.sip.entities.questions import TOKEN_STEP
@@ -42,11 +42,11 @@ class _Search:
 class Locations:
     """Runs the procedure for many URIs at a time. Each ends as ServersFound, some at once."""
 
-    def __init__(self, permits: Permits, rng: random.Random) -> None:
+    def __init__(self, permits: Permits, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self._permits = permits
         self._rng = rng
         self._searches: dict[object, _Search] = {}
-        self._asks: Asks[tuple[_Search, int]] = Asks(QUESTIONS_MAX, first=4, step=TOKEN_STEP)
+        self._asks: Asks[tuple[_Search, int]] = Asks(QUESTIONS_MAX, first=4, step=TOKEN_STEP, queue=queue)
         self._effects: list[Effect] = []
 
     def __len__(self) -> int:

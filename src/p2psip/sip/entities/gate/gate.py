@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2psip.base.effects import Ask, Asks
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.lockout import Key, LockOut
 from p2psip.sip.entities.gate.scanners import Scanners
@@ -76,18 +76,18 @@ class _Held:
 class Gate:
     """Challenges phones and checks what they answer."""
 
-    def __init__(self, config: ServerConfig, rng: random.Random) -> None:
+    def __init__(self, config: ServerConfig, rng: random.Random, queue: TimerQueue | None = None) -> None:
         self._config = config
         self._authenticator = Authenticator(config.realm, rng, config.algorithms)
         self._asks: Asks[_Pending] = Asks(
-            config.limits.questions, first=1, step=TOKEN_STEP, reserved=config.limits.urgent_questions
+            config.limits.questions, first=1, step=TOKEN_STEP, reserved=config.limits.urgent_questions, queue=queue
         )
         self._lock_out = LockOut(config.limits)
         self._open: dict[int, int] = {}
         """By the transaction of a request, the question for its password."""
         self._scanners = Scanners(config.limits, rng)
         self._held: dict[int, _Held] = {}
-        self._turns: Timers[int] = Timers()
+        self._turns: Timers[int] = Timers(queue)
         self._numbers = itertools.count()
 
     def examine(self, arrived: RequestArrived, now: float) -> Outcome | Ask:

@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import Cause
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.sip.entities.call_guard import TARGET_REFRESHES, CallUp
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
@@ -73,6 +73,7 @@ class Proxy:
         ways: Ways,
         resolvers: Sequence[Resolver],
         edge: Edge,
+        queue: TimerQueue | None = None,
     ) -> None:
         self._config = config
         self._layer = layer
@@ -81,11 +82,11 @@ class Proxy:
         self._edge = edge
         self._contexts: dict[int, Context] = {}
         self._asks: Asks[Waiting] = Asks(
-            config.limits.questions, first=2, step=TOKEN_STEP, reserved=config.limits.urgent_questions
+            config.limits.questions, first=2, step=TOKEN_STEP, reserved=config.limits.urgent_questions, queue=queue
         )
         self._acks = Acks(config, layer, tokens, ways, resolvers, self._edge, self._asks)
         self._finals = Finals(layer)
-        self._timers: ContextTimers = Timers()
+        self._timers: ContextTimers = Timers(queue)
         self._destinations = Destinations(config.limits, resolvers, self._asks, self._timers)
         self._branches = Branches(config.limits, layer, ways, self._edge, self._asks, self._timers)
         self._effects: list[Effect] = []

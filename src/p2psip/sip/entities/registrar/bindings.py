@@ -9,7 +9,7 @@ import msgspec
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.sip.entities.own import ServerName
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
@@ -99,13 +99,13 @@ _decoder = msgspec.json.Decoder(list[_Saved])
 class Bindings:
     """All bindings of all users, each until it expires."""
 
-    def __init__(self, per_user_max: int) -> None:
+    def __init__(self, per_user_max: int, queue: TimerQueue | None = None) -> None:
         self._per_user_max = per_user_max
         self._by_user: dict[str, tuple[Binding, ...]] = {}
         self._users_on_flow: dict[int, set[str]] = {}
         self._hosts: dict[str, int] = {}
         self._by_contact: dict[tuple[str, str, int | None], Binding] = {}
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
 
     def of(self, user: str, now: float) -> tuple[Binding, ...]:
         """The phones of a user, best first."""
