@@ -18,7 +18,7 @@ from p2psip.sim.world import Host
 @pytest.mark.timeout(600)
 def test_a_hundred_peers_join_a_fifth_of_them_crash_and_every_record_is_still_found(topology: Case) -> None:
     """Killed; and as soon as all is found again as many of the others lose their power, which says nothing."""
-    overlay = grow("a hundred", 100, at_once=10, **topology.settings)
+    overlay = grow("a hundred", 100, at_once=10, is_direct=True, **topology.settings)
     records = fill(overlay, 100)
     assert hops_of(overlay) < 6.0
     for is_silent, limit_s in ((False, 5.0), (True, 45.0)):

@@ -9,17 +9,11 @@ import pytest
 from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_S
 from p2psip.sim.registrations import fill, grow, missing, wait_until, wait_whole
 from p2psip.sim.simulated_overlay import SimulatedOverlay
-from p2psip.sim.topologies import CASES, Case, is_whole, watch_whole
+from p2psip.sim.topologies import Case, is_whole, watch_whole
 from p2psip.sim.world import Host
 
 HEAL_S = 120.0
 """By then parts of an overlay that reach each other again are one, with the intervals that every overlay has."""
-
-
-@pytest.fixture
-def topology(topology: Case) -> Case:
-    """Over streams with frames: what a cut leaves of them is a part of it."""
-    return CASES[topology.name]
 
 
 def split(overlay: SimulatedOverlay, away: list[Host]) -> list[Host]:

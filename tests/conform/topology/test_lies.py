@@ -84,7 +84,7 @@ class Liar:
 
 
 def grown(seed: object) -> tuple[SimulatedOverlay, Liar]:
-    overlay = grow(f"lies {seed}", PEERS, is_direct=True, **ONE_HOP.settings)
+    overlay = grow(f"lies {seed}", PEERS, **ONE_HOP.settings)
     overlay.world.run_for(40.0)
     return overlay, Liar(overlay, overlay.world.hosts["p7"])
 
@@ -178,7 +178,7 @@ def test_whatever_a_member_says_nobody_is_out_of_sight_and_nobody_is_invented(se
 @pytest.mark.parametrize("seed", range(2))
 def test_who_has_died_stays_dead_though_a_member_says_that_it_lives_and_repeats_what_it_has_said(seed: int) -> None:
     """Each question that the dead one put by way of the liar is put again, signed as it is."""
-    overlay = SimulatedOverlay(f"repeats {seed}", is_direct=True, **ONE_HOP.settings)
+    overlay = SimulatedOverlay(f"repeats {seed}", **ONE_HOP.settings)
     kept: list[Any] = []
     last = PEERS - 1
     node_id = overlay.identity(last).node_id

@@ -15,7 +15,7 @@ from p2psip.sim.registrations import ask, fetch, fill, grow, is_found, line, mis
 from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
-from p2psip.sim.topologies import CASES, Case
+from p2psip.sim.topologies import Case
 from p2psip.sim.world import Host
 
 
@@ -94,7 +94,7 @@ def test_a_client_finds_its_way_when_a_peer_that_it_is_linked_with_dies(topology
 
 def test_phones_at_any_two_peers_call_each_other(topology: Case) -> None:
     """Before and after the peer of neither has died."""
-    world = SimulatedPeers("calls", 5, **CASES[topology.name].settings)
+    world = SimulatedPeers("calls", 5, **topology.settings)
     phones = world.with_phones(*((number, f"user{number}") for number in range(4)))
     for caller, called in permutations(phones, 2):
         call_and_hang_up(world, caller, called)
