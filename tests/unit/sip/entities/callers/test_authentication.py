@@ -85,5 +85,17 @@ def test_a_caller_means_the_member_of_a_group_as_well_who_has_forwarded_it() -> 
 
 def test_whose_forwarding_is_not_proved_has_not_forwarded_it() -> None:
     came = CAME.replace(fields=CAME.fields.with_first("Diversion", f"<sip:bob@{REALM}>"))
-    for caller, forwarded in ((UNKNOWN, ()), (Caller("alice"), ()), (Caller(forwarders=frozenset({"bob"})), ("bob",))):
+    for caller, forwarded in ((UNKNOWN, ()), (Caller("alice"), ()), (Caller(forwarders=("bob",)), ("bob",))):
         assert identity.diverted(identity.requested(came, PEER, None, REALM, caller=caller)) == forwarded
+
+
+def test_the_latest_who_has_forwarded_it_comes_first_whatever_the_fields_say() -> None:
+    """He pays for it: nobody leaves himself out, nor puts another before himself."""
+    bob, carol = (f"<sip:{name}@{REALM}>;reason=user-busy" for name in ("bob", "carol"))
+    for lines in ((), (bob,), (bob, carol), (carol, bob), (f"{bob}, {carol}",)):
+        came = CAME
+        for line in lines:
+            came = came.replace(fields=came.fields.with_last("Diversion", line))
+        known = identity.requested(came, PEER, None, REALM, caller=Caller(forwarders=("carol", "bob")))
+        assert identity.diverted(known) == ("carol", "bob")
+        assert ("reason=user-busy" in known.fields.lines("diversion")[1]) is bool(lines)
