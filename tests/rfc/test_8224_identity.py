@@ -75,6 +75,18 @@ def test_8225_5_1_1_a_time_that_no_clock_shows(iat: int) -> None:
         IdentityField.parse(str(full))
 
 
+@pytest.mark.parametrize("name", [f"sip:a@{OVERLAY}\r\n\r\nBYE", "sip:\x00", "sip:\u202ebob", "sip:\x7f"])
+def test_8225_5_2_1_a_name_is_a_uri_or_a_number(name: str) -> None:
+    """It is told in answers and in the log: there it ends no line."""
+    for party in (Party("uri", name), Party("tn", name)):
+        for token in (
+            signed(request(), "alice", dest=(BOB, party)),
+            signed(request(), "alice", orig=party, dest=(BOB, ALICE)),
+        ):
+            with pytest.raises(BadMessage):
+                IdentityField.parse(str(token))
+
+
 # Section 8: who is meant
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
-from sip_world import OVERLAY
+from sip_world import OVERLAY, THE_DATE, fake_signed
 
 from p2psip.base.address import Address
+from p2psip.base.wallclock import WallClock
+from p2psip.sip.entities.callers.identity_field import IdentityField
+from p2psip.sip.entities.callers.passport import Claims, Party, Passport
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.questions import Located
+from p2psip.sip.entities.questions import Located, SignClaims
 from p2psip.sip.transports.arrivals import FlowData
 
 REQUEST = """{method} {uri} SIP/2.0
 Via: SIP/2.0/TLS mallory.invalid;branch=z9hG4bK{branch}
 Max-Forwards: 70
 From: "Alice" <sip:alice@{realm}>;tag=m
-To: <sip:bob@{realm}>{tag}
+To: <{to}>{tag}
 Call-ID: {branch}
 CSeq: 1 {method}
 Contact: <sip:mallory@{realm};gr=00>
@@ -36,10 +42,10 @@ def mallory(world, other):
     world.link(other, peer)
     said = []
 
-    def say(method, uri, *, tag="", more=""):
+    def say(method, uri, *, tag="", more="", to=f"sip:bob@{OVERLAY}"):
         branch = f"mal{len(said)}"
         text = REQUEST.format(
-            method=method, uri=uri, realm=OVERLAY, branch=branch, tag=f";tag={tag}" if tag else "", more=more
+            method=method, uri=uri, realm=OVERLAY, branch=branch, to=to, tag=f";tag={tag}" if tag else "", more=more
         )
         said.append(text)
         before = len(other.answered)
@@ -80,6 +86,24 @@ def test_another_peer_is_not_called_in_our_name(mallory, world, other, bob):
     assert mallory("INVITE", f"sip:carol@{OVERLAY}", more=route, tag="made-up") == 403
     assert mallory("INVITE", f"sip:carol@{OVERLAY};gr={third.node_id}") == 403
     assert not third.reports
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_16_4_a_route_in_place_of_the_request_uri_leads_no_proof_elsewhere(mallory, other, bob, method):
+    """alice has called a number, whose peer has her word for that: not for bob, with its Request-URI or behind it."""
+    other.core.set_wall_clock(WallClock(THE_DATE))
+    number, alice = f"sip:+4930111@{OVERLAY}", Party("uri", f"sip:alice@{OVERLAY}")
+    kind = "msg" if method == "MESSAGE" else ""
+    digest = f"sha256-{base64.b64encode(hashlib.sha256(b'').digest()).decode()}" if kind else ""
+    claims = Claims(alice, frozenset({Party("tn", "4930111")}), int(THE_DATE), msgi=digest)
+    given = fake_signed(SignClaims("alice", claims, kind, "mal"), "alice")
+    token = Passport(given.alg, given.info, kind, claims, given.signing_input, given.signature)
+    field = IdentityField(given.info, given.alg, kind, given.signature, token)
+    more = f"Identity: {field}\nRoute: <sip:bob@{OVERLAY}>\n"
+    mallory(method, "sip:+4930111@10.2.0.1:5060;lr", to=number, more=more)
+    for request in bob.received[-1:] if kind else [call.request for call in bob.calls]:
+        assert request.from_.display_name == "Not verified"
+    assert "alice, proved by certificate" not in [report.caller for report in other.reports_of(method)]
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "BYE", "INFO", "SUBSCRIBE"])
