@@ -16,6 +16,8 @@ from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.entities.questions import Located, SignClaims
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import FlowData
 
 REQUEST = """{method} {uri} SIP/2.0
@@ -169,6 +171,37 @@ def test_nobody_speaks_unasked_by_the_phones_own_uri(world, one, other, alice, b
     world.run(2.0)
     assert again.is_up
     assert bob.received[-1].fields.first("alert-info") or bob.calls[-1].request.fields.first("alert-info")
+
+
+REFER = f"Refer-To: <sip:mallory@{OVERLAY}>\n"
+TRANSFER = f"{REFER}Target-Dialog: c;local-tag=a;remote-tag=b\nRequire: tdialog\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "status"),
+    [
+        ("REFER", REFER, 403), ("REFER", f"{REFER}Target-Dialog: c;local-tag=a;remote-tag=b\n", 403),
+        ("NOTIFY", "Event: check-sync;reboot=true\n", 403), ("NOTIFY", "", 403),
+        ("NOTIFY", "Event: message-summary\n", 200), ("REFER", TRANSFER, 200),
+    ],
+)  # fmt: skip
+def test_no_phone_calls_or_starts_anew_because_somebody_says_so(mallory, world, other, bob, method, more, status):
+    """Upon a REFER it would be heard where its sender likes, and its line would pay for that."""
+    assert mallory(method, f"sip:bob@{OVERLAY}", more=more) == status
+    assert (method in heard(bob)) is (status == 200)
+    other.handlings.set("bob", CallHandling(deny=("anonymous",)))
+    assert mallory(method, f"sip:bob@{OVERLAY}", more=more) == (603 if status == 200 else status)
+
+
+def test_but_who_may_speak_there_unasked_and_the_line_itself(world, one, other, alice, bob):
+    referred = [("Refer-To", f"<sip:carol@{one.address.host}>")]
+    call = talk(world, alice, bob)
+    for uri in (SipUri(one.address.host, "bob"), call.target):
+        assert alice.ask(alice._new("REFER", uri, NameAddr(SipUri(one.address.host, "bob")), referred)).status == 403
+    other.handlings.set("bob", CallHandling(intercom=("alice",)))
+    for uri in (SipUri(one.address.host, "bob"), call.target):
+        assert alice.ask(alice._new("REFER", uri, NameAddr(SipUri(one.address.host, "bob")), referred)).status == 200
+    assert heard(bob).count("REFER") == 2
 
 
 def test_a_group_rings_and_no_phone_of_it_answers_by_itself(world):

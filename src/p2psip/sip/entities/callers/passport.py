@@ -175,7 +175,7 @@ def _many(claim: Mapping[str, Iterable[str]]) -> frozenset[Party]:
 
 
 def _party(kind: str, name: str) -> Party:
-    # No number or URI has others in it (RFC 3986 section 2); in a reason phrase a line break would begin another message.
+    # RFC 3986 section 2: no URI has others in it; in a reason phrase a line break would begin another message.
     if not (name.isascii() and name.isprintable()):
         raise BadMessage(f"a PASSporT that names {name[:40]!r}")
     return Party(kind, name)

@@ -17,7 +17,7 @@ from p2psip.sip.entities.handling.call_handling import (
     denied,
 )
 from p2psip.sip.entities.handling.handlings import Handlings
-from p2psip.sip.entities.handling.intercom import answers_by_itself
+from p2psip.sip.entities.handling.intercom import acts_unasked
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore, diversion
 from p2psip.sip.entities.questions import NotLocated
@@ -26,7 +26,7 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, escape_user
 
-_SCREENED = frozenset({"INVITE", "MESSAGE"})
+_SCREENED = frozenset({"INVITE", "MESSAGE", "REFER", "NOTIFY"})
 
 
 class ByHandling:
@@ -55,7 +55,7 @@ class ByHandling:
         moment = self._moment(request, status, now)
         if request.method == "INVITE":
             return self._resolution(asked, decide(handling, user, moment))
-        # Messages do not ring: they are not forwarded, and come also when it is quiet.
+        # Others do not ring: they are not forwarded, and come also when it is quiet.
         return self._resolution(asked, denied(handling, user, moment)) if status is None else None
 
     def refusal(self, request: Request, user: str, now: float) -> NotLocated | None:
@@ -77,7 +77,10 @@ class ByHandling:
 
     def _unasked(self, request: Request, handling: CallHandling, user: str) -> NotLocated | None:
         caller = asserted(request, self._config.realm)
-        if not answers_by_itself(request) or handling.may_speak(caller):
+        if not acts_unasked(request) or handling.may_speak(caller):
+            return None
+        if request.method != "INVITE" and caller.lower() == user:
+            # Who has phones may have one of them call, and learn from another.
             return None
         return NotLocated(403, phrase_of(403), f"{user} lets nobody speak unasked, or not {caller or ANONYMOUS}")
 
