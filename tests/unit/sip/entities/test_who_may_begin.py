@@ -204,6 +204,27 @@ def test_but_who_may_speak_there_unasked_and_the_line_itself(world, one, other, 
     assert heard(bob).count("REFER") == 2
 
 
+@pytest.mark.parametrize(
+    "refer_to",
+    [
+        "<sip:*72mallory@{host}>", "sip:*72mallory@{host}", "<sip:%2A72mallory@{host}>", "<tel:*72123>",
+        "<sip:*78@{realm}>", "sip:*72mallory@{host}?Subject=x", "<sips:*79@{realm};user=phone>",
+    ],
+)  # fmt: skip
+def test_nobody_has_a_phone_dial_a_code_that_changes_what_its_line_wants(world, one, other, alice, bob, refer_to):
+    """Within a call most phones call whom they are told to: bob's calls would be forwarded to whom alice likes."""
+    call = talk(world, alice, bob)
+
+    def refer(to):
+        request = alice.in_dialog(call, "REFER")
+        return alice.ask(request.replace(fields=request.fields.with_last("Refer-To", to))).status
+
+    assert refer(refer_to.format(host="10.2.0.1", realm=OVERLAY)) == 403
+    assert "REFER" not in heard(bob)
+    for harmless in ("carol", "*43", "*97"):
+        assert refer(f"<sip:{harmless}@10.2.0.1>") == 200
+
+
 def test_a_group_rings_and_no_phone_of_it_answers_by_itself(world):
     server = world.server("grp", "10.4.0.1", numbering=Numbering(groups={"all": Group(("carol", "dave"))}))
     phones = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted
 from p2psip.sip.entities.handling.call_handling import (
@@ -18,6 +21,7 @@ from p2psip.sip.entities.handling.call_handling import (
 )
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.intercom import acts_unasked
+from p2psip.sip.entities.handling.star_codes import SERVICES
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore, diversion
 from p2psip.sip.entities.questions import NotLocated
@@ -25,6 +29,8 @@ from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, escape_user
+
+_CODE_TO_DIAL = re.compile(r"\b(?:sips?|tel):([*#][^@;?>\s]*)", re.IGNORECASE)
 
 _SCREENED = frozenset({"INVITE", "MESSAGE", "REFER", "NOTIFY"})
 
@@ -61,8 +67,11 @@ class ByHandling:
     def refusal(self, request: Request, user: str, now: float) -> NotLocated | None:
         """What whoever begins something with a phone of this line is told that its owner does not want to hear of.
 
-        That holds by whatever name the phone is called: who has talked with it once knows its own URI.
+        That holds by whatever name the phone is called: who has talked with it once knows its own URI. Within a call as
+        well nobody has it dial a code that changes what its line wants.
         """
+        if request.method == "REFER" and self._has_codes_dialled(request):
+            return NotLocated(403, phrase_of(403), f"what {user} wants of its calls is for {user} to dial")
         handling = self._handlings.of(user)
         if request.method not in _SCREENED or not request.begins or handling is None:
             return None
@@ -70,6 +79,14 @@ class ByHandling:
         if refused is not None:
             return NotLocated(refused.status, phrase_of(refused.status), refused.why)
         return self._unasked(request, handling, user)
+
+    def _has_codes_dialled(self, request: Request) -> bool:
+        """True for a transfer to a code that changes something. It is looked for in the text, as phones read more than
+        has a form (RFC 3515 section 2.1).
+        """
+        codes = self._config.numbering.codes
+        dialled = [code for line in request.fields.lines("refer-to") for code in _CODE_TO_DIAL.findall(unquote(line))]
+        return any(found is not None and SERVICES[found[0]].changes for found in map(codes.read, dialled))
 
     def _moment(self, request: Request, status: int | None, now: float) -> CallMoment:
         caller = asserted(request, self._config.realm)

@@ -50,6 +50,25 @@ def test_nor_what_is_not_proved() -> None:
     assert "identity" in identity.requested(CAME, PEER, None, REALM, caller=Caller("alice")).fields
 
 
+def test_a_message_is_forwarded_by_nobody() -> None:
+    service, caller = Authentication(REALM), Caller("alice", "", 0, frozenset({party_of(BOB)}))
+    service.use_date(WallClock(1_790_000_000.0))
+    message = Request("MESSAGE", BOB, CAME.fields.with_first("Diversion", f"<{BOB}>"))
+    for known in (caller, UNKNOWN):
+        assert service.question(Outgoing(message, message, known, 0, CAROL, "p1"), 0.0) is None
+
+
+def test_who_sends_it_on_does_not_sign_for_the_caller_whose_line_is_here_as_well() -> None:
+    """She has said elsewhere whom she means, and may have two peers."""
+    service = Authentication(REALM)
+    service.use_date(WallClock(1_790_000_000.0))
+    asserted = CAME.replace(fields=CAME.fields.with_last("P-Asserted-Identity", f"<sip:alice@{REALM}>"))
+    caller = Caller("alice", "", 0, frozenset({party_of(BOB)}))
+    question = service.question(Outgoing(asserted, asserted, caller, 0, CAROL, "p1"), 0.0)
+    assert signed(question) == [("bob", str(BOB), str(CAROL))]
+    assert service.question(Outgoing(asserted, asserted, caller, 0, BOB, "p1"), 0.0) is None
+
+
 def signed(question: SignClaims | None) -> list[tuple[str, str, str]]:
     """Who signs, for whom it was, and for whom it is."""
     assert question is not None
