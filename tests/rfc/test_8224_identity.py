@@ -75,6 +75,18 @@ def test_8225_5_1_1_a_time_that_no_clock_shows(iat: int) -> None:
         IdentityField.parse(str(full))
 
 
+@pytest.mark.parametrize("name", [f"sip:a@{OVERLAY}\r\n\r\nBYE", "sip:\x00", "sip:\u202ebob", "sip:\x7f"])
+def test_8225_5_2_1_a_name_is_a_uri_or_a_number(name: str) -> None:
+    """It is told in answers and in the log: there it ends no line."""
+    for party in (Party("uri", name), Party("tn", name)):
+        for token in (
+            signed(request(), "alice", dest=(BOB, party)),
+            signed(request(), "alice", orig=party, dest=(BOB, ALICE)),
+        ):
+            with pytest.raises(BadMessage):
+                IdentityField.parse(str(token))
+
+
 # Section 8: who is meant
 
 
@@ -381,23 +393,40 @@ def test_8946_who_forwards_a_call_that_is_nobodys_is_proved_alone(from_: str) ->
         about = about.replace(fields=about.fields.with_only("From", from_))
     anonymous = Party("uri", "sip:anonymous@anonymous.invalid")
 
-    def found(*given: IdentityField) -> tuple[str, frozenset[str]]:
+    def found(*given: IdentityField) -> tuple[str, tuple[str, ...]]:
         caller = Verifier().look(with_identities(about, *given)).caller
         return caller.user, caller.forwarders
 
     orig = anonymous if from_ else ALICE
     by_bob = signed(about, "bob", dest=(number,), div=BOB, orig=orig)
-    assert found(by_bob) == ("", {"bob"})
-    assert found(signed(about, "mallory", dest=(number,), div=BOB, orig=orig)) == ("", frozenset())
-    assert found(signed(about, "bob", dest=(Party("uri", f"sip:1@{OVERLAY}"),), div=BOB, orig=orig)) == (
-        "",
-        frozenset(),
-    )
-    assert found(signed(about, "bob", dest=(number,), div=BOB, orig=orig, iat=DATE - 100)) == ("", frozenset())
+    assert found(by_bob) == ("", ("bob",))
+    assert found(signed(about, "mallory", dest=(number,), div=BOB, orig=orig)) == ("", ())
+    assert found(signed(about, "bob", dest=(Party("uri", f"sip:1@{OVERLAY}"),), div=BOB, orig=orig)) == ("", ())
+    assert found(signed(about, "bob", dest=(number,), div=BOB, orig=orig, iat=DATE - 100)) == ("", ())
     verifier = Verifier()
-    assert verifier.look(with_identities(about, by_bob)).caller.forwarders == {"bob"}
+    assert verifier.look(with_identities(about, by_bob)).caller.forwarders == ("bob",)
     again = about.replace(fields=about.fields.with_only("Call-ID", "another"))
-    assert verifier.look(with_identities(again, by_bob), peer="p2").caller.forwarders == frozenset()
+    assert verifier.look(with_identities(again, by_bob), peer="p2").caller.forwarders == ()
+
+
+def test_8946_who_has_forwarded_a_call_to_somebody_has_not_forwarded_it_where_that_one_likes() -> None:
+    """mallory, whom bob forwards to, calls a telephone with what bob has signed: it is hers at most."""
+    mallory, number = Party("uri", f"sip:mallory@{OVERLAY}"), Party("uri", f"sip:0049@{OVERLAY}")
+    anybody = request(DATED, uri="0049")
+    hers = anybody.replace(fields=anybody.fields.with_only("From", f"<sip:mallory@{OVERLAY}>;tag=a"))
+
+    def forwarders(about: Request, *given: IdentityField) -> tuple[str, ...]:
+        return Verifier().look(with_identities(about, *given)).caller.forwarders
+
+    for about, orig in ((anybody, ALICE), (hers, mallory)):
+        by_bob = signed(about, "bob", dest=(mallory,), div=BOB, orig=orig)
+        by_mallory = signed(about, "mallory", dest=(number,), div=mallory, orig=orig)
+        by_her_to_both = signed(about, "mallory", dest=(number, BOB), div=mallory, orig=orig)
+        own = signed(about, "mallory" if about is hers else "alice", dest=(BOB, number), orig=orig)
+        assert forwarders(about, by_bob, by_mallory) == ("mallory", "bob")
+        assert forwarders(about, own, by_bob) == (), "who calls has said that it is for the telephone as well"
+        assert forwarders(about, own, by_bob, by_mallory) == ("mallory", "bob")
+        assert forwarders(about, by_her_to_both, by_bob) == ("mallory",)
 
 
 def test_two_names_that_differ_in_capitals_are_two_people() -> None:

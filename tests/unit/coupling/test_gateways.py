@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from gateway_peers import TRUNK, Provider, overlay
 
@@ -10,8 +12,11 @@ from p2psip.reload.config.configuration import ServicePermission
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.callers.passport import Party
 from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.questions import SignClaims, Signed
 from p2psip.sip.message.message import Request
+from p2psip.sip.transactions.events import RequestArrived
 
 
 def call(world: SimulatedPeers, alice: SitePhone, number: str = "0049123", limit_s: float = 30.0) -> tuple[str, float]:
@@ -201,5 +206,39 @@ def test_nobody_has_another_pay_by_saying_that_he_has_forwarded_it() -> None:
         return copy.replace(fields=copy.fields.with_first("Diversion", f"<sip:bob@{OVERLAY}>;reason=unconditional"))
 
     core._proxy._edge.copy_for = claims  # type: ignore[method-assign]
+    assert call(world, alice)[0].startswith("403")
+    assert provider.called == []
+
+
+def test_nor_with_what_he_has_signed_when_he_forwarded_another_call() -> None:
+    """bob forwards to carol, whose peer has his word for that now (RFC 8946): it is for no telephone."""
+    provider = Provider()
+    world, alice = overlay((provider, {"lines": frozenset({"bob"})}), (Provider(), {"prefixes": ("0099",)}))
+    world.with_phones((2, "bob"), (0, "carol"))
+    in_no_record = CallHandling(always="carol", deny=("mallory",))
+    world[2].call(lambda now: world[2].peer.handle_calls("bob", in_no_record, now))
+    world.run(10.0)
+    peer, signed = world[0].peer, list[str]()
+    examine, copy_for, sign = peer.server._verification.examine, peer.server._proxy._edge.copy_for, peer.callers.sign
+
+    def catches(arrived: RequestArrived, now: float) -> object:
+        signed.extend(line for line in arrived.request.fields.lines("identity") if "ppt=div" in line)
+        return examine(arrived, now)
+
+    peer.server._verification.examine = catches  # type: ignore[method-assign, assignment]
+    assert call(world, alice, "bob")[0] == "talks"
+    assert signed
+
+    def claims(*arguments: object) -> Request:
+        copy = copy_for(*arguments)  # type: ignore[arg-type]
+        fields = copy.fields.with_first("Diversion", f"<sip:bob@{OVERLAY}>;reason=unconditional")
+        return copy.replace(fields=fields.with_last("Identity", signed[0]))
+
+    def for_bob_as_well(asked: SignClaims) -> Signed | None:
+        dest = asked.claims.dest | {Party("uri", f"sip:bob@{OVERLAY}")}
+        return sign(replace(asked, claims=replace(asked.claims, dest=dest)))
+
+    peer.server._proxy._edge.copy_for = claims  # type: ignore[method-assign]
+    peer.callers.sign = for_bob_as_well  # type: ignore[method-assign]
     assert call(world, alice)[0].startswith("403")
     assert provider.called == []

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
-from sip_world import OVERLAY
+from sip_world import OVERLAY, THE_DATE, fake_signed
 
 from p2psip.base.address import Address
+from p2psip.base.wallclock import WallClock
+from p2psip.sip.entities.callers.identity_field import IdentityField
+from p2psip.sip.entities.callers.passport import Claims, Party, Passport
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.numbers.groups import Group
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.questions import Located
+from p2psip.sip.entities.questions import Located, SignClaims
+from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import FlowData
 
 REQUEST = """{method} {uri} SIP/2.0
 Via: SIP/2.0/TLS mallory.invalid;branch=z9hG4bK{branch}
 Max-Forwards: 70
 From: "Alice" <sip:alice@{realm}>;tag=m
-To: <sip:bob@{realm}>{tag}
+To: <{to}>{tag}
 Call-ID: {branch}
 CSeq: 1 {method}
 Contact: <sip:mallory@{realm};gr=00>
@@ -36,10 +44,10 @@ def mallory(world, other):
     world.link(other, peer)
     said = []
 
-    def say(method, uri, *, tag="", more=""):
+    def say(method, uri, *, tag="", more="", to=f"sip:bob@{OVERLAY}"):
         branch = f"mal{len(said)}"
         text = REQUEST.format(
-            method=method, uri=uri, realm=OVERLAY, branch=branch, tag=f";tag={tag}" if tag else "", more=more
+            method=method, uri=uri, realm=OVERLAY, branch=branch, to=to, tag=f";tag={tag}" if tag else "", more=more
         )
         said.append(text)
         before = len(other.answered)
@@ -80,6 +88,24 @@ def test_another_peer_is_not_called_in_our_name(mallory, world, other, bob):
     assert mallory("INVITE", f"sip:carol@{OVERLAY}", more=route, tag="made-up") == 403
     assert mallory("INVITE", f"sip:carol@{OVERLAY};gr={third.node_id}") == 403
     assert not third.reports
+
+
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_16_4_a_route_in_place_of_the_request_uri_leads_no_proof_elsewhere(mallory, other, bob, method):
+    """alice has called a number, whose peer has her word for that: not for bob, with its Request-URI or behind it."""
+    other.core.set_wall_clock(WallClock(THE_DATE))
+    number, alice = f"sip:+4930111@{OVERLAY}", Party("uri", f"sip:alice@{OVERLAY}")
+    kind = "msg" if method == "MESSAGE" else ""
+    digest = f"sha256-{base64.b64encode(hashlib.sha256(b'').digest()).decode()}" if kind else ""
+    claims = Claims(alice, frozenset({Party("tn", "4930111")}), int(THE_DATE), msgi=digest)
+    given = fake_signed(SignClaims("alice", claims, kind, "mal"), "alice")
+    token = Passport(given.alg, given.info, kind, claims, given.signing_input, given.signature)
+    field = IdentityField(given.info, given.alg, kind, given.signature, token)
+    more = f"Identity: {field}\nRoute: <sip:bob@{OVERLAY}>\n"
+    mallory(method, "sip:+4930111@10.2.0.1:5060;lr", to=number, more=more)
+    for request in bob.received[-1:] if kind else [call.request for call in bob.calls]:
+        assert request.from_.display_name == "Not verified"
+    assert "alice, proved by certificate" not in [report.caller for report in other.reports_of(method)]
 
 
 @pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "BYE", "INFO", "SUBSCRIBE"])
@@ -145,6 +171,58 @@ def test_nobody_speaks_unasked_by_the_phones_own_uri(world, one, other, alice, b
     world.run(2.0)
     assert again.is_up
     assert bob.received[-1].fields.first("alert-info") or bob.calls[-1].request.fields.first("alert-info")
+
+
+REFER = f"Refer-To: <sip:mallory@{OVERLAY}>\n"
+TRANSFER = f"{REFER}Target-Dialog: c;local-tag=a;remote-tag=b\nRequire: tdialog\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "status"),
+    [
+        ("REFER", REFER, 403), ("REFER", f"{REFER}Target-Dialog: c;local-tag=a;remote-tag=b\n", 403),
+        ("NOTIFY", "Event: check-sync;reboot=true\n", 403), ("NOTIFY", "", 403),
+        ("NOTIFY", "Event: message-summary\n", 200), ("REFER", TRANSFER, 200),
+    ],
+)  # fmt: skip
+def test_no_phone_calls_or_starts_anew_because_somebody_says_so(mallory, world, other, bob, method, more, status):
+    """Upon a REFER it would be heard where its sender likes, and its line would pay for that."""
+    assert mallory(method, f"sip:bob@{OVERLAY}", more=more) == status
+    assert (method in heard(bob)) is (status == 200)
+    other.handlings.set("bob", CallHandling(deny=("anonymous",)))
+    assert mallory(method, f"sip:bob@{OVERLAY}", more=more) == (603 if status == 200 else status)
+
+
+def test_but_who_may_speak_there_unasked_and_the_line_itself(world, one, other, alice, bob):
+    referred = [("Refer-To", f"<sip:carol@{one.address.host}>")]
+    call = talk(world, alice, bob)
+    for uri in (SipUri(one.address.host, "bob"), call.target):
+        assert alice.ask(alice._new("REFER", uri, NameAddr(SipUri(one.address.host, "bob")), referred)).status == 403
+    other.handlings.set("bob", CallHandling(intercom=("alice",)))
+    for uri in (SipUri(one.address.host, "bob"), call.target):
+        assert alice.ask(alice._new("REFER", uri, NameAddr(SipUri(one.address.host, "bob")), referred)).status == 200
+    assert heard(bob).count("REFER") == 2
+
+
+@pytest.mark.parametrize(
+    "refer_to",
+    [
+        "<sip:*72mallory@{host}>", "sip:*72mallory@{host}", "<sip:%2A72mallory@{host}>", "<tel:*72123>",
+        "<sip:*78@{realm}>", "sip:*72mallory@{host}?Subject=x", "<sips:*79@{realm};user=phone>",
+    ],
+)  # fmt: skip
+def test_nobody_has_a_phone_dial_a_code_that_changes_what_its_line_wants(world, one, other, alice, bob, refer_to):
+    """Within a call most phones call whom they are told to: bob's calls would be forwarded to whom alice likes."""
+    call = talk(world, alice, bob)
+
+    def refer(to):
+        request = alice.in_dialog(call, "REFER")
+        return alice.ask(request.replace(fields=request.fields.with_last("Refer-To", to))).status
+
+    assert refer(refer_to.format(host="10.2.0.1", realm=OVERLAY)) == 403
+    assert "REFER" not in heard(bob)
+    for harmless in ("carol", "*43", "*97"):
+        assert refer(f"<sip:{harmless}@10.2.0.1>") == 200
 
 
 def test_a_group_rings_and_no_phone_of_it_answers_by_itself(world):

@@ -21,8 +21,8 @@ class Caller:
     why: str = _NOT_ASKED
     status: int = 0
     parties: frozenset[Party] = frozenset()
-    forwarders: frozenset[str] = frozenset()
-    """The users who have proved to have forwarded it, whoever calls."""
+    forwarders: tuple[str, ...] = ()
+    """The users who have proved to have forwarded it to whom it has come for, the latest first, whoever calls."""
 
     @property
     def words(self) -> str:

@@ -163,15 +163,22 @@ def _one(claim: Mapping[str, str], what: str) -> Party:
     if len(claim) != 1 or not claim.keys() <= {"tn", "uri"}:
         raise BadMessage(f"a PASSporT whose {what} is not one number or URI")
     ((kind, name),) = claim.items()
-    return Party(kind, name)
+    return _party(kind, name)
 
 
 def _many(claim: Mapping[str, Iterable[str]]) -> frozenset[Party]:
-    parties = frozenset(Party(kind, name) for kind in ("tn", "uri") for name in claim.get(kind, ()))
+    parties = frozenset(_party(kind, name) for kind in ("tn", "uri") for name in claim.get(kind, ()))
     # 5.2.1: "The "dest" claim [...] MUST have at least one identity claim object."
     if not 1 <= len(parties) <= DEST_MAX:
         raise BadMessage(f"a PASSporT for {len(parties)} parties")
     return parties
+
+
+def _party(kind: str, name: str) -> Party:
+    # RFC 3986 section 2: no URI has others in it; in a reason phrase a line break would begin another message.
+    if not (name.isascii() and name.isprintable()):
+        raise BadMessage(f"a PASSporT that names {name[:40]!r}")
+    return Party(kind, name)
 
 
 def _several(parties: Iterable[Party]) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
 from p2psip.sip.entities.own import PHONE_PARAM
+from p2psip.sip.entities.proxy.routing import undo_strict_routing
 from p2psip.sip.entities.questions import TOKEN_STEP, Authentic, Forwarded, LocateUser, NotAuthentic, VerifySignature
 from p2psip.sip.message.errors import BadMessage, readable
 from p2psip.sip.message.message import Request
@@ -69,11 +70,15 @@ class _Pending:
     """A request that waits: what is left to be looked at, and what has come of it so far."""
 
     arrived: RequestArrived
+    uri: Uri
+    """Whom it is for, as it will be routed."""
     user: str
     deadline: float
     left: deque[IdentityField]
     caller: Caller
     check: _Check | None = None
+    forwarded: list[tuple[str, frozenset[Party]]] = field(default_factory=list)
+    """Who has forwarded it, and to whom, the first first."""
     payer: str = ""
     """Whose record is being read; "" as long as none is."""
     failures: list[Caller] = field(default_factory=list)
@@ -117,7 +122,9 @@ class Verification:
         request, realm = arrived.request, self._config.realm
         user = identity.named(request, realm)
         lines = request.fields.lines("identity")
-        pending = _Pending(arrived, user, now + self._config.limits.verify_s, deque(), UNKNOWN)
+        # 16.4: a Route may have changed places with the Request-URI, which names nobody then.
+        uri = undo_strict_routing(request, self._config).uri
+        pending = _Pending(arrived, uri, user, now + self._config.limits.verify_s, deque(), UNKNOWN)
         if not lines:
             # Section 6.2: "then a 428 "Use Identity Header" response MUST be sent", where the policy wants one.
             pending.failures.append(Caller(why=f"no Identity of {user} came with it", status=428))
@@ -224,33 +231,44 @@ class Verification:
 
     def _unproved_payer(self, pending: _Pending) -> str:
         """The user who is said to have forwarded a call to a gateway of ours, and has not signed that; "" if nobody."""
-        request = pending.arrived.request
-        uri = request.uri
+        request, uri = pending.arrived.request, pending.uri
         if request.method != "INVITE" or not isinstance(uri, SipUri) or uri.param(GATEWAY_PARAM) is None:
             return ""
         payer = next(iter(readable(lambda: identity.diverted(request), ())), "")
-        return "" if payer in pending.caller.forwarders else payer
+        return "" if self._forwarders(pending)[:1] == (payer,) else payer
 
     def _take_record(self, pending: _Pending, answer: object) -> None:
         """What the payer's record says, which his key has signed."""
-        uri, caller = pending.arrived.request.sip_uri, pending.caller
+        uri, caller = pending.uri, pending.caller
+        assert isinstance(uri, SipUri), "who is called by a gateway has such a URI"
         if isinstance(answer, Forwarded) and answer.uri.user_name == uri.user_name:
-            parties, forwarders = caller.parties | {party_of(uri)}, caller.forwarders | {pending.payer}
-            pending.caller = replace(caller, parties=parties, forwarders=forwarders)
+            pending.caller = replace(caller, parties=caller.parties | {party_of(uri)})
+            pending.forwarded.append((pending.payer, frozenset({party_of(uri)})))
+
+    def _forwarders(self, pending: _Pending) -> tuple[str, ...]:
+        """Those who have forwarded it to whom it has come for, the latest first.
+
+        What somebody has forwarded elsewhere is not his: who has had a call from him could have him pay for another.
+        """
+        to, found = self._meant(pending.uri), list[str]()
+        for user, dest in reversed(pending.forwarded):
+            if to in dest:
+                found.append(user)
+                to = party_of(identity.line_uri(user, self._config.realm))
+        return tuple(found)
 
     def _over(self, pending: _Pending) -> Identified:
-        caller, uri = pending.caller, pending.arrived.request.uri
+        caller, uri = pending.caller, pending.uri
         is_meant = self._meant(uri) in caller.parties
         if not caller.user:
             # Section 6.2.1: "only if a verifier determines that all Identity header fields within a message are invalid
             # should the request be considered to have an invalid identity." The caller's own is looked at first.
             unproved = pending.failures[0] if pending.user else UNKNOWN
-            forwarders = caller.forwarders if is_meant else frozenset()
-            return Identified(pending.arrived, replace(unproved, forwarders=forwarders))
+            return Identified(pending.arrived, replace(unproved, forwarders=self._forwarders(pending)))
         if not is_meant:
             why = f"what proves {caller.user} is for {_names(caller.parties)}, and it came for {uri}"
             return Identified(pending.arrived, Caller(why=why, status=438))
-        return Identified(pending.arrived, caller)
+        return Identified(pending.arrived, replace(caller, forwarders=self._forwarders(pending)))
 
     def _meant(self, uri: Uri) -> Party | None:
         """Whom a request is for by now: the user, or the phone, if its GRUU is as it was made."""
@@ -339,8 +357,8 @@ class Verification:
             self._remember(check.key, pending.arrived, now)
             if is_diversion:
                 caller = pending.caller
-                parties, forwarders = caller.parties | check.claims.dest, caller.forwarders | {signer}
-                pending.caller = replace(caller, parties=parties, forwarders=forwarders)
+                pending.caller = replace(caller, parties=caller.parties | check.claims.dest)
+                pending.forwarded.append((signer, check.claims.dest))
             else:
                 pending.caller = Caller(pending.user, "", 0, check.claims.dest)
 

@@ -217,19 +217,27 @@ def _shown(from_: NameAddr, user: str | None, realm: str, wanted: frozenset[str]
     return NameAddr(line_uri(user, realm), from_.display_name, from_.params)
 
 
-def _believed(message: Message, realm: str, user: str, forwarders: frozenset[str] = frozenset()) -> Fields:
+def _believed(message: Message, realm: str, user: str, forwarders: tuple[str, ...] = ()) -> Fields:
     """The fields of a message from a peer, of all claims only those that are proved: that it is of `user`, if of
-    anybody, and which users of this overlay have forwarded it, who may have to pay for it.
+    anybody, and which users of this overlay have forwarded it, the latest first, who may have to pay for it.
     """
     fields = message.fields.without(*CLAIMS)
-    for name in ("Diversion",) if wishes(message) & _NAMELESS else ("Diversion", "P-Asserted-Identity"):
-        for line in message.fields.lines(name.lower()):
-            for value in _addresses(line):
-                is_of = isinstance(value.uri, SipUri) and value.uri.host == realm and value.uri.user
-                proved = forwarders if name == "Diversion" else {user}
-                if is_of and value.sip_uri.user_name in proved:
-                    fields = fields.with_last(name, value)
+    said = _of_users(message, "diversion", realm)
+    for forwarder in forwarders:
+        # He has forwarded it whether the fields say so or not, and in whatever order.
+        value = next((one for one in said if one.sip_uri.user_name == forwarder), NameAddr(line_uri(forwarder, realm)))
+        fields = fields.with_last("Diversion", value)
+    if not wishes(message) & _NAMELESS:
+        for value in _of_users(message, ASSERTED, realm):
+            if value.sip_uri.user_name == user:
+                fields = fields.with_last("P-Asserted-Identity", value)
     return fields
+
+
+def _of_users(message: Message, key: str, realm: str) -> list[NameAddr]:
+    """The users of this overlay who are named in a field."""
+    values = [value for line in message.fields.lines(key) for value in _addresses(line)]
+    return [one for one in values if isinstance(one.uri, SipUri) and one.uri.host == realm and one.uri.user]
 
 
 def _addresses(line: str) -> list[NameAddr]:

@@ -57,6 +57,8 @@ class ByCodes:
         if found is None or found[0] == ECHO:
             return None
         name, number = found
+        if SERVICES[name].changes and not self._is_dialled(asked):
+            return NotLocated(403, phrase_of(403), f"somebody else has led a phone of {asked.user} to {asked.dialled}")
         if name == PARK:
             return self._retrieve(number)
         if name == PICK_UP_GROUP:
@@ -77,6 +79,12 @@ class ByCodes:
         code = self._config.numbering.codes.codes[name]
         uri = SipUri(self._config.realm, escape_user(f"{code}{number}"), None, ((LINE_PARAM, escape_user(asked.user)),))
         return Located((Target(uri, (LocalHop(AGENT),), f"{code}, {SERVICES[name].what}"),))
+
+    def _is_dialled(self, asked: Asked) -> bool:
+        """True unless a phone has followed a 3xx (RFC 3261 8.1.3.4): To stays what was dialled."""
+        to = asked.routed.request.to.uri
+        user = to.user_name if isinstance(to, SipUri) else asked.dialled
+        return user == asked.dialled or self._config.numbering.codes.read(user) is not None
 
     def _meant(self, name: str, number: str, user: str) -> str | NotLocated:
         """Whom the number behind a code means, and whether this line may have that."""

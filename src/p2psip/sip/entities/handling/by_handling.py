@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import asserted
 from p2psip.sip.entities.handling.call_handling import (
@@ -17,7 +20,8 @@ from p2psip.sip.entities.handling.call_handling import (
     denied,
 )
 from p2psip.sip.entities.handling.handlings import Handlings
-from p2psip.sip.entities.handling.intercom import answers_by_itself
+from p2psip.sip.entities.handling.intercom import acts_unasked
+from p2psip.sip.entities.handling.star_codes import SERVICES
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Instead, Resolution, RingsNoMore, diversion
 from p2psip.sip.entities.questions import NotLocated
@@ -26,7 +30,9 @@ from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, escape_user
 
-_SCREENED = frozenset({"INVITE", "MESSAGE"})
+_CODE_TO_DIAL = re.compile(r"\b(?:sips?|tel):([*#][^@;?>\s]*)", re.IGNORECASE)
+
+_SCREENED = frozenset({"INVITE", "MESSAGE", "REFER", "NOTIFY"})
 
 
 class ByHandling:
@@ -55,14 +61,17 @@ class ByHandling:
         moment = self._moment(request, status, now)
         if request.method == "INVITE":
             return self._resolution(asked, decide(handling, user, moment))
-        # Messages do not ring: they are not forwarded, and come also when it is quiet.
+        # Others do not ring: they are not forwarded, and come also when it is quiet.
         return self._resolution(asked, denied(handling, user, moment)) if status is None else None
 
     def refusal(self, request: Request, user: str, now: float) -> NotLocated | None:
         """What whoever begins something with a phone of this line is told that its owner does not want to hear of.
 
-        That holds by whatever name the phone is called: who has talked with it once knows its own URI.
+        That holds by whatever name the phone is called: who has talked with it once knows its own URI. Within a call as
+        well nobody has it dial a code that changes what its line wants.
         """
+        if request.method == "REFER" and self._has_codes_dialled(request):
+            return NotLocated(403, phrase_of(403), f"what {user} wants of its calls is for {user} to dial")
         handling = self._handlings.of(user)
         if request.method not in _SCREENED or not request.begins or handling is None:
             return None
@@ -71,13 +80,24 @@ class ByHandling:
             return NotLocated(refused.status, phrase_of(refused.status), refused.why)
         return self._unasked(request, handling, user)
 
+    def _has_codes_dialled(self, request: Request) -> bool:
+        """True for a transfer to a code that changes something. It is looked for in the text, as phones read more than
+        has a form (RFC 3515 section 2.1).
+        """
+        codes = self._config.numbering.codes
+        dialled = [code for line in request.fields.lines("refer-to") for code in _CODE_TO_DIAL.findall(unquote(line))]
+        return any(found is not None and SERVICES[found[0]].changes for found in map(codes.read, dialled))
+
     def _moment(self, request: Request, status: int | None, now: float) -> CallMoment:
         caller = asserted(request, self._config.realm)
         return CallMoment(caller, self._handlings.minute(now), status, is_marked(request))
 
     def _unasked(self, request: Request, handling: CallHandling, user: str) -> NotLocated | None:
         caller = asserted(request, self._config.realm)
-        if not answers_by_itself(request) or handling.may_speak(caller):
+        if not acts_unasked(request) or handling.may_speak(caller):
+            return None
+        if request.method != "INVITE" and caller.lower() == user:
+            # Who has phones may have one of them call, and learn from another.
             return None
         return NotLocated(403, phrase_of(403), f"{user} lets nobody speak unasked, or not {caller or ANONYMOUS}")
 

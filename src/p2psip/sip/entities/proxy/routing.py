@@ -98,7 +98,7 @@ def breadth_of(request: Request) -> int:
 
 def preprocess(request: Request, config: ServerConfig, tokens: Tokens) -> Routed:
     """Section 16.4: take off the Routes that are our own, one or both of a double Record-Route (RFC 5658)."""
-    request = _without_own_maddr(_undo_strict_routing(request, config), config)
+    request = _without_own_maddr(undo_strict_routing(request, config), config)
     routes = request.routes
     place: TokenPlace | None = None
     taken = 0
@@ -188,8 +188,8 @@ def _has_looped(request: Request, source: Source, transport: TransportLayer) -> 
     return any(via.branch.endswith(suffix) for via in own)
 
 
-def _undo_strict_routing(request: Request, config: ServerConfig) -> Request:
-    """16.4: a strict router put our Record-Route value into the Request-URI; the real one is the last Route."""
+def undo_strict_routing(request: Request, config: ServerConfig) -> Request:
+    """Section 16.4: a strict router put our Record-Route value into the Request-URI; the real one is the last Route."""
     uri = request.uri
     if not isinstance(uri, SipUri) or not uri.is_loose or not request.routes or not is_own_route(uri, config):
         return request

@@ -50,6 +50,25 @@ def test_nor_what_is_not_proved() -> None:
     assert "identity" in identity.requested(CAME, PEER, None, REALM, caller=Caller("alice")).fields
 
 
+def test_a_message_is_forwarded_by_nobody() -> None:
+    service, caller = Authentication(REALM), Caller("alice", "", 0, frozenset({party_of(BOB)}))
+    service.use_date(WallClock(1_790_000_000.0))
+    message = Request("MESSAGE", BOB, CAME.fields.with_first("Diversion", f"<{BOB}>"))
+    for known in (caller, UNKNOWN):
+        assert service.question(Outgoing(message, message, known, 0, CAROL, "p1"), 0.0) is None
+
+
+def test_who_sends_it_on_does_not_sign_for_the_caller_whose_line_is_here_as_well() -> None:
+    """She has said elsewhere whom she means, and may have two peers."""
+    service = Authentication(REALM)
+    service.use_date(WallClock(1_790_000_000.0))
+    asserted = CAME.replace(fields=CAME.fields.with_last("P-Asserted-Identity", f"<sip:alice@{REALM}>"))
+    caller = Caller("alice", "", 0, frozenset({party_of(BOB)}))
+    question = service.question(Outgoing(asserted, asserted, caller, 0, CAROL, "p1"), 0.0)
+    assert signed(question) == [("bob", str(BOB), str(CAROL))]
+    assert service.question(Outgoing(asserted, asserted, caller, 0, BOB, "p1"), 0.0) is None
+
+
 def signed(question: SignClaims | None) -> list[tuple[str, str, str]]:
     """Who signs, for whom it was, and for whom it is."""
     assert question is not None
@@ -85,5 +104,17 @@ def test_a_caller_means_the_member_of_a_group_as_well_who_has_forwarded_it() -> 
 
 def test_whose_forwarding_is_not_proved_has_not_forwarded_it() -> None:
     came = CAME.replace(fields=CAME.fields.with_first("Diversion", f"<sip:bob@{REALM}>"))
-    for caller, forwarded in ((UNKNOWN, ()), (Caller("alice"), ()), (Caller(forwarders=frozenset({"bob"})), ("bob",))):
+    for caller, forwarded in ((UNKNOWN, ()), (Caller("alice"), ()), (Caller(forwarders=("bob",)), ("bob",))):
         assert identity.diverted(identity.requested(came, PEER, None, REALM, caller=caller)) == forwarded
+
+
+def test_the_latest_who_has_forwarded_it_comes_first_whatever_the_fields_say() -> None:
+    """He pays for it: nobody leaves himself out, nor puts another before himself."""
+    bob, carol = (f"<sip:{name}@{REALM}>;reason=user-busy" for name in ("bob", "carol"))
+    for lines in ((), (bob,), (bob, carol), (carol, bob), (f"{bob}, {carol}",)):
+        came = CAME
+        for line in lines:
+            came = came.replace(fields=came.fields.with_last("Diversion", line))
+        known = identity.requested(came, PEER, None, REALM, caller=Caller(forwarders=("carol", "bob")))
+        assert identity.diverted(known) == ("carol", "bob")
+        assert ("reason=user-busy" in known.fields.lines("diversion")[1]) is bool(lines)

@@ -13,6 +13,7 @@ from p2psip.sip.entities.handling.call_handling import CallHandling, QuietHours
 from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
 from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
 from p2psip.sip.entities.questions import Forwarded, Located, NotLocated, Target
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import FlowHop
@@ -351,6 +352,15 @@ def dial(world, phone, number, for_s=2.0):
     call = phone.invite(number, [("Content-Type", "application/sdp")], OFFER.offer())
     world.run(for_s)
     return call
+
+
+def test_a_phone_that_has_followed_a_3xx_to_a_code_has_not_dialled_it(world):
+    """RFC 3261 8.1.3.4: To stays what was dialled. Who answers bob's call does not forward all that come for bob."""
+    one, _, bob, _ = site(world)
+    dialled = NameAddr(SipUri("10.1.0.1", "mallory"))
+    followed = bob._new("INVITE", SipUri("10.1.0.1", "*72carol"), dialled, [("Contact", bob.contact)])
+    assert bob.ask(followed).status == 403
+    assert one.handlings.of("bob") == CallHandling()
 
 
 def test_forwarding_is_set_and_unset_by_dialling(world):
