@@ -60,7 +60,7 @@ def running(peers: Sequence[LivePeer], hosts: Sequence[Host]) -> Iterator[None]:
     """The peers on these hosts; they end cleanly and by nothing else."""
     try:
         for number, (peer, host) in enumerate(zip(peers, hosts, strict=True)):
-            peer.run(*(() if number else ("--first",)), within=host.within)
+            peer.run(*(() if number else ("--first",)), namespace=host.name)
         yield
     finally:
         for peer in reversed(peers):
@@ -85,7 +85,7 @@ def test_peers_join_store_and_carry_a_call(tmp_path: Path, links: tuple[str, ...
             assert joined_s < RECOGNISED_S
             second.wait_placed("bob")
             phones = [
-                OurPhone(user, server=peer.server, password=phone_password(user), within=host.within, answer_ms=0)
+                OurPhone(user, server=peer.server, password=phone_password(user), namespace=host.name, answer_ms=0)
                 for user, peer, host in zip(USERS, peers, hosts, strict=True)
             ]
             with phones[0] as alice, phones[1] as bob:

@@ -63,21 +63,20 @@ class Sites:
         listen = [part for option in ("--listen", "--phone-listen") for host in EVERYWHERE for part in (option, host)]
         relay = ("--relay", "yes") if place in RELAYS else ()
         first = ("--first",) if place == "relay0" else ()
-        self.peers[place].run(*listen, *first, *relay, within=self.lab.host(node).within)
+        self.peers[place].run(*listen, *first, *relay, namespace=self.lab.netns(node))
 
     def phone(self, place: str, *, is_local: bool = False) -> OurPhone:
         """A phone at the peer there, on its machine, which answers at once and plays what its place does. If it is
         local, it knows its peer by an address that stays.
         """
         peer = self.peers[place]
-        within = self.lab.host(f"at-{place}").within
         return OurPhone(
             place,
             server=f"127.0.0.1:{peer.phone_port}" if is_local else peer.server,
             password=phone_password(place),
             plays=PITCH[place],
             answer_ms=0,
-            within=within,
+            namespace=self.lab.netns(f"at-{place}"),
         )
 
     def baresip(self, directory: Path, place: str) -> Baresip:

@@ -35,7 +35,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePeer]:
 @contextmanager
 def running(peer: LivePeer, host: Host, *flags: str) -> Iterator[None]:
     """The peer on that host; it ends cleanly and by nothing else."""
-    peer.run("--first", *(flags or EVERYWHERE), within=host.within)
+    peer.run("--first", *(flags or EVERYWHERE), namespace=host.name)
     try:
         peer.wait_joined()
         yield
@@ -57,7 +57,7 @@ def phones(peer: LivePeer, desk: Host, host: str, transport: str = "udp") -> Ite
             server=server(peer, host),
             password=phone_password(user),
             transport=transport,
-            within=desk.within,
+            namespace=desk.name,
             **options,  # type: ignore[arg-type]
         )
 

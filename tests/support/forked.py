@@ -27,13 +27,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+from network_namespace import enter
+
 REQUEST_BYTES_MAX = 1 << 20
 FRESH = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 """The same as a process that begins from nothing."""
 
 
 class Forked:
-    """A running command; the streams are text. Without `stdin` it reads nothing."""
+    """A running command; the streams are text. Without `stdin` it reads nothing. `namespace` is that of its network."""
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class Forked:
         stdout: int | IO[str] = subprocess.DEVNULL,
         stderr: int | IO[str] = subprocess.DEVNULL,
         env: Mapping[str, str] | None = None,
+        namespace: str = "",
     ) -> None:
         self.args = ["p2psip", *arguments]
         self.returncode: int | None = None
@@ -54,7 +57,8 @@ class Forked:
             ours.append(mine)
             theirs.append(its)
         self._status, status = os.pipe()
-        request = {"arguments": [*arguments], "env": {**(os.environ if env is None else env)}, "cwd": os.getcwd()}
+        environment = {**(os.environ if env is None else env)}
+        request = {"arguments": [*arguments], "env": environment, "cwd": os.getcwd(), "namespace": namespace}
         self.pid = _nursery().fork(request, [*theirs, status])
         self._pidfd = os.pidfd_open(self.pid)
         for descriptor in (*theirs, status):
@@ -244,6 +248,8 @@ def _become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
     arguments, environment, directory = request["arguments"], request["env"], request["cwd"]
     assert isinstance(arguments, list)
     assert isinstance(environment, dict)
+    if request["namespace"]:
+        enter(str(request["namespace"]))
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(str(directory))

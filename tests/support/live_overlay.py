@@ -77,7 +77,12 @@ class Daemon:
     """Those that a test, or what it has made, still has."""
 
     def __init__(
-        self, *arguments: object, environment: Mapping[str, str], within: Sequence[str] = (), fresh: bool = False
+        self,
+        *arguments: object,
+        environment: Mapping[str, str],
+        within: Sequence[str] = (),
+        namespace: str = "",
+        fresh: bool = False,
     ) -> None:
         self.known.add(self)
         self.log: list[dict[str, Any]] = []
@@ -87,6 +92,7 @@ class Daemon:
         self.name = " ".join(command)
         self.process: subprocess.Popen[str] | Forked
         if within or fresh:
+            assert not namespace, "it would begin in that of the tests"
             self.process = subprocess.Popen(
                 [*within, *P2PSIP, *command],
                 stdin=subprocess.DEVNULL,
@@ -96,7 +102,9 @@ class Daemon:
                 env=environment,
             )
         else:
-            self.process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+            self.process = Forked(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, namespace=namespace
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -207,17 +215,20 @@ class LivePeer:
         )
         self.node_id = facts["node_id"]
 
-    def run(self, *flags: str, within: Sequence[str] = ()) -> None:
-        """`peer run`, on another host if `within` is what runs a command there; returns when all sockets are open."""
+    def run(self, *flags: str, within: Sequence[str] = (), namespace: str = "") -> None:
+        """`peer run`; returns when all sockets are open. `namespace` is the network where it is another host; `within`
+        is a command that runs one in yet another place.
+        """
         self._daemon = Daemon(
             *("peer", "run", self.directory, "--json", *flags),
             environment=self._overlay.environment,
             within=within,
+            namespace=namespace,
             fresh=self._overlay.is_fresh,
         )
         facts = json.loads(self._daemon.ready_line())
         assert facts["node_id"] == self.node_id
-        assert within or self.server in facts["phones"]
+        assert namespace or self.server in facts["phones"]
 
     def wait_joined(self) -> dict[str, Any]:
         """Until it is a member of the ring; the log line that says so."""
