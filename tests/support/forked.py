@@ -2,8 +2,10 @@
 
 An overlay of five peers is some twenty processes, each of which would load the same modules. What a forked one does is
 the same: `main()` with these arguments, streams, environment and working directory, in a process with threads, sockets
-and signals of its own. What depends on a process that begins from nothing (memory, imports, `exec`, another namespace)
-is for `subprocess.Popen`, as test_peer_processes.py and the demo have it.
+and signals of its own, in another network namespace if that is wanted. What depends on a process that begins from
+nothing (memory, imports, `exec`) is for `subprocess.Popen`, as test_peer_processes.py and the demo have it. One thing
+is not the same: a new account's password is hashed at next to no cost, where else each check of it takes a tenth of a
+second or more.
 
     process = Forked(["peer", "run", "./hill"], stdout=subprocess.PIPE)     much like a Popen
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import os
 import select
@@ -177,19 +180,23 @@ def _nursery() -> _Nursery:
 
 
 def _load() -> None:
-    """All that commands import where they need it."""
+    """All that commands import where they need it, and so do the libraries of who talks HTTPS."""
     import importlib
     import pkgutil
 
     import p2psip
+    from p2psip.enrollment import passwords
     from p2psip.plugins import topology, topology_names
 
     sys.modules["rich"] = None  # type: ignore[assignment]
+    passwords.USUAL = passwords.Cost(log_n=4, p=1)
     for package in ("api", "cli", "daemon"):
         for module in pkgutil.walk_packages([f"{p2psip.__path__[0]}/{package}"], f"p2psip.{package}."):
             importlib.import_module(module.name)
     for name in topology_names():
         topology(name)
+    for name in ("anyio._backends._asyncio", "cryptography.hazmat.backends.openssl.backend", "httpcore2", "truststore"):
+        importlib.import_module(name)
 
 
 def _serve(control: socket.socket) -> bool:
@@ -276,15 +283,30 @@ def _exec(program: str, arguments: Sequence[str]) -> None:
     sys.exit()
 
 
-if __name__ == "__main__":
-    import gc
+def _run() -> None:
+    """The command, and what Python does at the end, except to take all modules to pieces: that costs five times what
+    most commands do.
+    """
+    from p2psip.cli.main import main
 
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    # Who was never awaited complains.
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
     _load()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as _control:
         is_forked = _serve(_control)
     if is_forked:
-        from p2psip.cli.main import main
-
-        main()
+        _run()
