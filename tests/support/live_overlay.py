@@ -39,7 +39,7 @@ HOST = "127.0.0.1"
 COMMAND_MAX_S = 120.0
 EVENT_MAX_S = 120.0
 """For a machine that is busy with something else; on an idle one nothing here takes a tenth of it."""
-POLL_S = 0.3
+POLL_S = 0.1
 SUCCESSORS = 5
 WATCHED = 3
 """Neighbours on each side, where the topology is one-hop."""
@@ -298,8 +298,7 @@ class LiveOverlay:
 
     `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
     own certificates there is no server. `hosts` are where the peers are, one after the other; those without one are at
-    127.0.0.1, as is the server. Where it is `fresh`, or has an environment of its own, each process begins from
-    nothing; else it is forked (forked.py).
+    127.0.0.1, as is the server. Where it is `fresh` each process begins from nothing; else it is forked (forked.py).
     """
 
     def __init__(
@@ -317,7 +316,7 @@ class LiveOverlay:
         fresh: bool = False,
     ) -> None:
         self.directory = directory
-        self.is_fresh = fresh or environment is not None
+        self.is_fresh = fresh
         self.environment = {**os.environ, **(environment or {})}
         self.peers: list[LivePeer] = []
         self._terms = tuple(terms)
