@@ -15,7 +15,7 @@ from networks import CABLE, Host, needs_networks, two_hosts
 from our_phone import OurPhone
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(40),
     needs_networks,
     pytest.mark.skipif(shutil.which("nft") is None, reason="needs `nft` (Debian: nftables)"),
 ]

@@ -11,7 +11,7 @@ from baresip import hears, needs_baresip, talk
 from linphone import needs_linphone
 from sites_behind_nats import PITCH, TALK_S, Sites, call, needs_lab, silence_s, sites_behind_nats
 
-pytestmark = [pytest.mark.slow, needs_lab]
+pytestmark = [pytest.mark.slow(90), needs_lab]
 
 Record = Callable[[str, object], None]
 

@@ -12,7 +12,7 @@ from live_overlay import eventually
 from netlab.wire_tap import UDP
 from sites_behind_nats import RELAYS, SPARE, TALK_S, Sites, call, needs_lab, silence_s, sites_behind_nats
 
-pytestmark = [pytest.mark.slow, needs_lab]
+pytestmark = [pytest.mark.slow(180), needs_lab]
 
 CALL_PACKETS = 100
 """What nothing but a call sends."""

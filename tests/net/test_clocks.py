@@ -13,7 +13,7 @@ import pytest
 from live_overlay import LiveOverlay, eventually, phone_password
 from our_phone import OurPhone
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(60)
 
 OFFSET = "CLOCK_OFFSET_S"
 PATCH = f"""\

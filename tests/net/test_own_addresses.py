@@ -14,7 +14,7 @@ from live_overlay import LiveOverlay, LivePeer, phone_password
 from networks import CABLE, Host, needs_networks, two_hosts
 from our_phone import OurPhone
 
-pytestmark = [pytest.mark.slow, needs_networks]
+pytestmark = [pytest.mark.slow(40), needs_networks]
 
 COMES_S = 5.0
 """A phone works so soon after the address came. (What a busy machine needs to start a program is beside it.)"""
