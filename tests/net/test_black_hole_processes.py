@@ -84,6 +84,7 @@ def test_peers_join_store_and_carry_a_call(tmp_path: Path, links: tuple[str, ...
             joined_s = time.monotonic() - began
             assert joined_s < RECOGNISED_S
             second.wait_placed("bob")
+            overlay.wait_whole()
             phones = [
                 OurPhone(user, server=peer.server, password=phone_password(user), namespace=host.name, answer_ms=0)
                 for user, peer, host in zip(USERS, peers, hosts, strict=True)

@@ -62,8 +62,7 @@ class Forked:
         self._status, status = os.pipe()
         environment = {**(os.environ if env is None else env)}
         request = {"arguments": [*arguments], "env": environment, "cwd": os.getcwd(), "namespace": namespace}
-        self.pid = _nursery().fork(request, [*theirs, status])
-        self._pidfd = os.pidfd_open(self.pid)
+        self.pid, self._pidfd = _nursery().fork(request, [*theirs, status])
         for descriptor in (*theirs, status):
             os.close(descriptor)
         self.stdin = None if ours[0] is None else os.fdopen(ours[0], "w", encoding="utf-8")
@@ -158,13 +157,14 @@ class _Nursery:
             )
         atexit.register(self._end)
 
-    def fork(self, request: Mapping[str, object], descriptors: Sequence[int]) -> int:
-        """The process ID of a new process."""
+    def fork(self, request: Mapping[str, object], descriptors: Sequence[int]) -> tuple[int, int]:
+        """The process ID of a new process, and a descriptor of it, which is good even if it has ended already."""
         with self._lock:
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
-            answer = self._socket.recv(100)
+            answer, pidfds, _, _ = socket.recv_fds(self._socket, 100, 1)
         assert answer, "the nursery has gone"
-        return int(answer)
+        (pidfd,) = pidfds
+        return int(answer), pidfd
 
     def _end(self) -> None:
         self._socket.close()
@@ -235,7 +235,9 @@ def _serve(control: socket.socket) -> bool:
         statuses[pid] = descriptors.pop()
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(str(pid).encode())
+        pidfd = os.pidfd_open(pid)
+        socket.send_fds(control, [str(pid).encode()], [pidfd])
+        os.close(pidfd)
 
 
 def _tell_ended(statuses: dict[int, int]) -> None:
