@@ -9,7 +9,7 @@ UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 WORKERS ?= 2
 # Of the slow ones several to a core: they wait for phones and processes most of the time. Their files begin in the order in
 # which they are collected, the longest first (tests/conftest.py); by the number of tests those, which have few, would come last.
-SLOW_WORKERS ?= 8
+SLOW_WORKERS ?= 6
 SLOW := tests/net tests/interop tests/foreign tests/conform
 # What a developer runs all the time: the others are of whole peers, on sockets or in a simulated Internet, and of other programs.
 FAST := tests/unit tests/rfc tests/fuzz tests/conform

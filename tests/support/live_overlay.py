@@ -298,7 +298,8 @@ class LiveOverlay:
 
     `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
     own certificates there is no server. `hosts` are where the peers are, one after the other; those without one are at
-    127.0.0.1, as is the server. Where it is `fresh` each process begins from nothing; else it is forked (forked.py).
+    127.0.0.1, as is the server. Where it is `fresh`, what goes on running begins from nothing; all else is forked
+    (forked.py).
     """
 
     def __init__(
@@ -364,19 +365,7 @@ class LiveOverlay:
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
         """Run a command of p2psip to its end: its status, and what it said on standard output and standard error."""
-        command = [*map(str, arguments)]
-        if not self.is_fresh:
-            return run_forked(command, timeout=COMMAND_MAX_S, env=self.environment)
-        done = subprocess.run(
-            [*P2PSIP, *command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_MAX_S,
-            env=self.environment,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return run_forked([*map(str, arguments)], timeout=COMMAND_MAX_S, env=self.environment)
 
     def command_json(self, *arguments: object, status: int = 0) -> Any:
         """Run a command with --json; what it printed."""

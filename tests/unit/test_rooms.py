@@ -57,7 +57,7 @@ def test_no_function_of_the_program_is_longer_than_its_limit() -> None:
 
 
 def test_slow_tests_are_where_make_looks_for_them() -> None:
-    """The others are not even read, by eight processes."""
+    """Not even to read the others takes less time, in each of its processes."""
     (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("SLOW := ")]
     folders = {ROOT / name for name in line.partition(" := ")[2].split()}
     slow = [path for path in TESTS.rglob("test_*.py") if "pytest.mark.slow" in path.read_text()]
