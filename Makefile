@@ -7,9 +7,10 @@ UV := UV_PYTHON_DOWNLOADS=never .tools/bin/uv
 # Python processes that tests run in parallel. The slow ones are distributed file by file: an overlay of processes is made
 # once for all tests of its file.
 WORKERS ?= 2
-# Of the slow ones more than there are cores: they wait for each other's processes most of the time. Their files begin in
-# alphabetical order; by the number of tests, the longest, which have few, would come last.
-SLOW_WORKERS ?= 4
+# Of the slow ones several to a core: they wait for phones and processes most of the time. Their files begin in the order in
+# which they are collected, the longest first (tests/conftest.py); by the number of tests those, which have few, would come last.
+SLOW_WORKERS ?= 6
+SLOW := tests/net tests/interop tests/foreign tests/conform
 # What a developer runs all the time: the others are of whole peers, on sockets or in a simulated Internet, and of other programs.
 FAST := tests/unit tests/rfc tests/fuzz tests/conform
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
@@ -91,7 +92,7 @@ check:
 
 test:
 	@$(MAKE) -j -O --no-print-directory lint types imports unslow
-	$(BIN)/pytest -q -n $(SLOW_WORKERS) --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/pytest -q -n $(SLOW_WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(SLOW)
 
 # One JSON object a line on standard output, a table on standard error.
 bench: dev

@@ -29,7 +29,7 @@ from rfc6940_peer import PATIENCE_S, ErrorAnswer
 from rfc6940_ring import SPACE, after
 from rfc6940_store import Rejected
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 PEERS = 3
 USERS = ("alice", "bob", "carol")

@@ -29,7 +29,7 @@ from rfc6940_link import Link, dial
 from rfc6940_peer import PATIENCE_S, ErrorAnswer, Unanswered, until
 from rfc6940_ring import SPACE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(60)
 
 GROWTH_MAX_KB = 48 * 1024
 """How much the victim may grow by whatever is done to it here, all tests together."""

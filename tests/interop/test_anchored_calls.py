@@ -53,7 +53,7 @@ def test_both_hear_each_other_through_the_peer(tmp_path: Path, peer: LivePeer, g
         assert not has_way(office, guests[1])
         assert not has_way(lobby, OFFICE[1])
         everywhere = ("--listen", "0.0.0.0", "--listen", "::", "--phone-listen", "0.0.0.0", "--phone-listen", "::")
-        peer.run("--first", "--media", "anchor", *everywhere, within=pbx.within)
+        peer.run("--first", "--media", "anchor", *everywhere, namespace=pbx.name)
         try:
             peer.wait_joined()
             with (

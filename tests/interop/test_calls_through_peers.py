@@ -14,7 +14,7 @@ from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually, phone_passw
 from our_phone import OurPhone
 from sipp import Account, answering, calling, needs_sipp, registering
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 PATIENCE_S = 30.0
 """Also what the demo promises: so long after a crash, at most, until calls go through again."""

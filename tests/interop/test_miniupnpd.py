@@ -19,7 +19,7 @@ from p2psip.portmap.mapper import GREET_S, RESTARTED_MAX_S, PortMapper
 from p2psip.portmap.values import AskRouter, HomeRouter, PortKind, WantedPort
 from p2psip.sim.ip.boxes import SYMMETRIC
 
-pytestmark = [pytest.mark.slow, needs_mapping_router]
+pytestmark = [pytest.mark.slow(60), needs_mapping_router]
 
 OUTSIDE, PUBLIC = "198.20.0.10", "198.20.0.1"
 CARRIERS = "100.64.0.10"

@@ -11,7 +11,7 @@ from baresip import Baresip, needs_baresip
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, phone_password
 from our_phone import OurPhone
 
-pytestmark = [pytest.mark.slow, needs_baresip]
+pytestmark = [pytest.mark.slow(40), needs_baresip]
 
 PATIENCE_S = 40.0
 QUIET_S = 5.0

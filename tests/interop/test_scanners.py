@@ -10,7 +10,7 @@ from live_overlay import LiveOverlay, LivePeer, phone_password
 from our_phone import OurPhone
 from sipvicious import needs_sipvicious, scan
 
-pytestmark = [pytest.mark.slow, needs_sipvicious]
+pytestmark = [pytest.mark.slow(60), needs_sipvicious]
 
 
 @pytest.fixture(scope="module")

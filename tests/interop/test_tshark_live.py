@@ -21,7 +21,7 @@ from tshark import FRAMED_PORT, Dissection, LoopbackCapture, dissect, fields, ne
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.framing import ACK_LENGTH, frame_length
 
-pytestmark = [pytest.mark.slow, needs_tshark]
+pytestmark = [pytest.mark.slow(40), needs_tshark]
 
 EXCUSED = {
     # Section 7.4.2.2 signs a value that does not exist with SignerIdentityType none(3), which tshark does not know.

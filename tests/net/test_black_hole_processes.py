@@ -15,7 +15,7 @@ from networks import CABLE, Host, needs_networks, two_hosts
 from our_phone import OurPhone
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(40),
     needs_networks,
     pytest.mark.skipif(shutil.which("nft") is None, reason="needs `nft` (Debian: nftables)"),
 ]
@@ -60,7 +60,7 @@ def running(peers: Sequence[LivePeer], hosts: Sequence[Host]) -> Iterator[None]:
     """The peers on these hosts; they end cleanly and by nothing else."""
     try:
         for number, (peer, host) in enumerate(zip(peers, hosts, strict=True)):
-            peer.run(*(() if number else ("--first",)), within=host.within)
+            peer.run(*(() if number else ("--first",)), namespace=host.name)
         yield
     finally:
         for peer in reversed(peers):
@@ -84,8 +84,9 @@ def test_peers_join_store_and_carry_a_call(tmp_path: Path, links: tuple[str, ...
             joined_s = time.monotonic() - began
             assert joined_s < RECOGNISED_S
             second.wait_placed("bob")
+            overlay.wait_whole()
             phones = [
-                OurPhone(user, server=peer.server, password=phone_password(user), within=host.within, answer_ms=0)
+                OurPhone(user, server=peer.server, password=phone_password(user), namespace=host.name, answer_ms=0)
                 for user, peer, host in zip(USERS, peers, hosts, strict=True)
             ]
             with phones[0] as alice, phones[1] as bob:

@@ -1,6 +1,7 @@
 """Peers whose clocks are wrong, in years: what the README promises of machines with no right date.
 
-The processes have a wall clock that is off by what the environment says (`sitecustomize` is what Python imports first).
+Their processes have a wall clock that is off by what the environment says; what Python imports first is
+`sitecustomize`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 from live_overlay import LiveOverlay, eventually, phone_password
 from our_phone import OurPhone
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(60)
 
 OFFSET = "CLOCK_OFFSET_S"
 PATCH = f"""\
@@ -30,8 +31,7 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
     """Two peers with a line each, made by the right date, and stopped."""
     directory = tmp_path_factory.mktemp("clocks")
     (directory / "sitecustomize.py").write_text(PATCH)
-    with LiveOverlay(directory / "live", peers=2, users=("alice", "bob"), fresh=True) as live:
-        live.environment["PYTHONPATH"] = str(directory)
+    with LiveOverlay(directory / "live", peers=2, users=("alice", "bob")) as live:
         live.add_lines([(live.peers[0], "alice"), (live.peers[1], "bob")])
         for peer in live.peers:
             peer.stop()
@@ -54,8 +54,7 @@ def test_calls_work_by_whatever_date(overlay: LiveOverlay, first_s: float, secon
     first, second = overlay.peers
     try:
         for peer, offset_s in ((first, first_s), (second, second_s)):
-            overlay.environment[OFFSET] = str(offset_s)
-            peer.run()
+            peer.run(within=("env", f"PYTHONPATH={overlay.directory.parent}", f"{OFFSET}={offset_s}"))
         for peer, offset_s in ((first, first_s), (second, second_s)):
             assert peer.status()["date_trusted"] is (offset_s == 0)
             eventually("the two are linked", lambda peer=peer: peer.status()["successors"])  # type: ignore[misc]
@@ -73,7 +72,6 @@ def test_calls_work_by_whatever_date(overlay: LiveOverlay, first_s: float, secon
             alice.command("hangup")
             assert alice.wait("heard")["received"] > 20
     finally:
-        overlay.environment[OFFSET] = "0"
         for peer in overlay.peers:
             if peer.is_running:
                 peer.stop()

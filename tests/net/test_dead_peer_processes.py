@@ -14,7 +14,7 @@ import pytest
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually, phone_password
 from our_phone import OurPhone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow(40), pytest.mark.timeout(600)]
 
 NOTICED_S = 5 * 3.0
 NOT_NOTICED_S = 5 * 8.0

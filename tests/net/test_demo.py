@@ -49,7 +49,7 @@ def processes_of(directory: Path) -> list[str]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.slow(90)
 def test_every_step_holds_and_nothing_stays_behind(tmp_path: Path) -> None:
     story, _ = (demo := start(tmp_path)).communicate(timeout=LIMIT_S)
     assert demo.returncode == 0, story
@@ -64,7 +64,7 @@ def test_every_step_holds_and_nothing_stays_behind(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(90)
 def test_a_step_that_does_not_hold_is_named_and_its_logs_are_kept(tmp_path: Path) -> None:
     """With the peer of bob's phone dead as well, nobody can reach him."""
     story, _ = (demo := start(tmp_path, "--sabotage")).communicate(timeout=LIMIT_S)
@@ -78,7 +78,7 @@ def test_a_step_that_does_not_hold_is_named_and_its_logs_are_kept(tmp_path: Path
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.slow(90)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_its_processes_end_with_it(tmp_path: Path, number: signal.Signals) -> None:
     """However it is ended; after Ctrl-C and SIGTERM what it made is gone as well."""

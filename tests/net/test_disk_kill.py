@@ -84,7 +84,7 @@ def check(path: Path, acknowledged: int) -> int:
     return newest
 
 
-@pytest.mark.slow
+@pytest.mark.slow(40)
 def test_nothing_acknowledged_is_lost(tmp_path: Path, victim: Victim) -> None:
     """Each life ends at a random moment: while the file is made, opened, written, synced or checkpointed."""
     rng = random.Random("test_disk_kill")

@@ -73,7 +73,7 @@ def overlay(tmp_path: Path) -> Iterator[tuple[Lab, WireTap, LiveOverlay, list[st
             for number, (peer, host) in enumerate(zip(made.peers, hosts, strict=True)):
                 flags = ("--first",) if not number else ()
                 relays = ("--relay", "yes") if number < RELAYS else ()
-                peer.run(*flags, *relays, within=lab.host(host).within)
+                peer.run(*flags, *relays, namespace=lab.netns(host))
             yield lab, tap, made, known
 
 

@@ -44,7 +44,7 @@ def serving(directory: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Po
         server.communicate(timeout=60)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(40)
 def test_found_serve_join_remove_and_stop(tmp_path: Path) -> None:
     club, password = tmp_path / "club", tmp_path / "password"
     password.write_text(PASSWORD)
@@ -87,7 +87,7 @@ def test_found_serve_join_remove_and_stop(tmp_path: Path) -> None:
     assert PASSWORD not in log
 
 
-@pytest.mark.slow
+@pytest.mark.slow(40)
 def test_a_server_that_is_not_where_members_look_says_so_and_what_to_do(tmp_path: Path) -> None:
     """The command that it prints is the one that mends it, to the letter."""
     club = tmp_path / "club"

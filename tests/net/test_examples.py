@@ -22,7 +22,7 @@ from p2psip.daemon.state.client_state import load_client
 from p2psip.reload.config.configuration import REDIR_KIND, AccessControl, Kind, ServicePermission
 from p2psip.reload.wire.kinds import DataModel
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KINDS = (

@@ -38,7 +38,7 @@ def test_two_peers_behind_nats_come_in_by_a_public_one(tmp_path: Path, kinds: tu
         with nat_sites(*kinds) as world:
             try:
                 for peer, host in zip(peers, (world.public, *world.sites), strict=True):
-                    peer.run(*(() if host is not world.public else ("--first",)), within=host.within)
+                    peer.run(*(() if host is not world.public else ("--first",)), namespace=host.name)
                     if is_direct or peer is not peers[-1]:
                         # Whose neighbours cannot be reached is no member: that takes a relay (test_relay_processes.py).
                         peer.wait_joined()
@@ -66,7 +66,7 @@ def test_two_peers_behind_nats_come_in_by_a_public_one(tmp_path: Path, kinds: tu
 def phone(peer: LivePeer, user: str, at: Host, plays: float) -> OurPhone:
     """One on the host of its peer, which answers at once."""
     password = phone_password(user)
-    return OurPhone(user, server=peer.server, password=password, plays=plays, answer_ms=100, within=at.within)
+    return OurPhone(user, server=peer.server, password=password, plays=plays, answer_ms=100, namespace=at.name)
 
 
 def talk(alice: OurPhone, bob: OurPhone) -> None:

@@ -22,7 +22,7 @@ from live_overlay import HOST, OVERLAY, Daemon, LiveOverlay
 
 from p2psip.daemon.log.limits import OF_ALL, OF_SOURCE, PIECE
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 TIMES = 150
 """How often each thing is done: several times what one address may write at once."""

@@ -15,7 +15,7 @@ from live_overlay import P2PSIP, LiveOverlay, eventually
 from p2psip.cli.main import COMMANDS
 from p2psip.daemon.control_client import is_running
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 SINKS = {"full": ">/dev/full", "closed": ">&-", "both closed": ">&- 2>&-", "both full": ">/dev/full 2>/dev/full"}
 

@@ -33,7 +33,7 @@ def test_a_path_mtu_of_1000_between_two_nats(tmp_path: Path) -> None:
         overlay.add_peers(len(hosts))
         with Lab(plan) as lab:
             for peer, host in zip(overlay.peers, hosts, strict=True):
-                peer.run(*(() if host != "public" else ("--first",)), within=lab.host(host).within)
+                peer.run(*(() if host != "public" else ("--first",)), namespace=lab.netns(host))
             for peer in overlay.peers:
                 peer.wait_joined()
             _, first, second = overlay.peers

@@ -13,7 +13,7 @@ from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.reload.security.certificates import chain_from_pem, read_leaf
 from p2psip.reload.wire.common import SignatureAlgorithm
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(40)
 
 
 def stores_and_finds(overlay: LiveOverlay) -> None:

@@ -14,7 +14,7 @@ from live_overlay import LiveOverlay, LivePeer, phone_password
 from networks import CABLE, Host, needs_networks, two_hosts
 from our_phone import OurPhone
 
-pytestmark = [pytest.mark.slow, needs_networks]
+pytestmark = [pytest.mark.slow(40), needs_networks]
 
 COMES_S = 5.0
 """A phone works so soon after the address came. (What a busy machine needs to start a program is beside it.)"""
@@ -35,7 +35,7 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePeer]:
 @contextmanager
 def running(peer: LivePeer, host: Host, *flags: str) -> Iterator[None]:
     """The peer on that host; it ends cleanly and by nothing else."""
-    peer.run("--first", *(flags or EVERYWHERE), within=host.within)
+    peer.run("--first", *(flags or EVERYWHERE), namespace=host.name)
     try:
         peer.wait_joined()
         yield
@@ -57,7 +57,7 @@ def phones(peer: LivePeer, desk: Host, host: str, transport: str = "udp") -> Ite
             server=server(peer, host),
             password=phone_password(user),
             transport=transport,
-            within=desk.within,
+            namespace=desk.name,
             **options,  # type: ignore[arg-type]
         )
 

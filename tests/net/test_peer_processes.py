@@ -24,7 +24,7 @@ from p2psip.reload.security.certificates import chain_from_pem, chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import key_from_pem
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(60)
 
 MEMORY_KB_MAX = 80 * 1024
 

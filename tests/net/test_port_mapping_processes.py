@@ -52,9 +52,9 @@ def test_two_behind_symmetric_nats_are_linked_by_what_their_routers_map(tmp_path
         with Lab(plan) as lab, contextlib.ExitStack() as mapped:
             for router, host in zip(routers, hosts[1:], strict=True):
                 mapped.enter_context(mapping(lab, router, host, tmp_path))
-            public.run("--first", "--relay", "no", within=lab.host("public").within)
+            public.run("--first", "--relay", "no", namespace=lab.netns("public"))
             for peer, host in zip((first, second), hosts[1:], strict=True):
-                peer.run("--port-mapping", within=lab.host(host).within)
+                peer.run("--port-mapping", namespace=lab.netns(host))
             for peer in overlay.peers:
                 peer.wait_joined()
             eventually("they are linked", lambda: addresses(first, second) and addresses(second, first))

@@ -28,7 +28,7 @@ def test_two_behind_symmetric_nats_are_linked_over_the_relay_of_the_third(tmp_pa
         with nat_sites(SYMMETRIC, SYMMETRIC) as world:
             try:
                 for peer, host in zip(peers, (world.public, *world.sites), strict=True):
-                    peer.run(*(("--first", "--relay", "yes") if peer is relay else ()), within=host.within)
+                    peer.run(*(("--first", "--relay", "yes") if peer is relay else ()), namespace=host.name)
                 for peer in peers:
                     peer.wait_joined()
                 eventually("they are linked", lambda: relayed_links(first, second) and relayed_links(second, first))
@@ -37,7 +37,7 @@ def test_two_behind_symmetric_nats_are_linked_over_the_relay_of_the_third(tmp_pa
                 assert relay.status()["relays"]["lent_to_others"] >= 2
                 relay.kill()
                 eventually("the link is gone", lambda: not relayed_links(first, second))
-                relay.run("--first", "--relay", "yes", within=world.public.within)
+                relay.run("--first", "--relay", "yes", namespace=world.public.name)
                 eventually("they are linked again", lambda: relayed_links(first, second))
             finally:
                 for peer in reversed(peers):

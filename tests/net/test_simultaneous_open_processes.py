@@ -39,7 +39,7 @@ def test_two_without_udp_are_linked_directly_where_their_nats_permit_it(
         with nat_sites(*kinds, without_udp=without_udp) as world:
             try:
                 for peer, host in zip(peers, (world.public, *world.sites), strict=True):
-                    peer.run(*(("--first", "--relay", "yes") if peer is relay else ()), within=host.within)
+                    peer.run(*(("--first", "--relay", "yes") if peer is relay else ()), namespace=host.name)
                 for peer in peers:
                     peer.wait_joined()
                 if is_direct:

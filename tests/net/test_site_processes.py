@@ -48,8 +48,8 @@ def test_what_a_peer_behind_a_nat_of_the_kernel_is_told(tmp_path: Path) -> None:
         public, behind = [overlay.add_peer() for _ in hosts]
         with nat_sites(PORT_RESTRICTED) as world:
             try:
-                public.run("--first", within=world.public.within)
-                behind.run(within=world.sites[0].within)
+                public.run("--first", namespace=world.public.name)
+                behind.run(namespace=world.sites[0].name)
                 behind.wait_joined()
                 eventually("they are linked", lambda: behind.status()["links"])
                 found = overlay.command_json("nat", "--peer", behind.directory)

@@ -2,8 +2,10 @@
 
 An overlay of five peers is some twenty processes, each of which would load the same modules. What a forked one does is
 the same: `main()` with these arguments, streams, environment and working directory, in a process with threads, sockets
-and signals of its own. What depends on a process that begins from nothing (memory, imports, `exec`, another namespace)
-is for `subprocess.Popen`, as test_peer_processes.py and the demo have it.
+and signals of its own, in another network namespace if that is wanted. What depends on a process that begins from
+nothing (memory, imports, `exec`) is for `subprocess.Popen`, as test_peer_processes.py and the demo have it. One thing
+is not the same: a new account's password is hashed at next to no cost, where else each check of it takes a tenth of a
+second or more.
 
     process = Forked(["peer", "run", "./hill"], stdout=subprocess.PIPE)     much like a Popen
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import os
 import select
@@ -27,13 +30,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import IO
 
+from network_namespace import enter
+
 REQUEST_BYTES_MAX = 1 << 20
 FRESH = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 """The same as a process that begins from nothing."""
 
 
 class Forked:
-    """A running command; the streams are text. Without `stdin` it reads nothing."""
+    """A running command; the streams are text. Without `stdin` it reads nothing. `namespace` is that of its network."""
 
     def __init__(
         self,
@@ -43,6 +48,7 @@ class Forked:
         stdout: int | IO[str] = subprocess.DEVNULL,
         stderr: int | IO[str] = subprocess.DEVNULL,
         env: Mapping[str, str] | None = None,
+        namespace: str = "",
     ) -> None:
         self.args = ["p2psip", *arguments]
         self.returncode: int | None = None
@@ -54,9 +60,9 @@ class Forked:
             ours.append(mine)
             theirs.append(its)
         self._status, status = os.pipe()
-        request = {"arguments": [*arguments], "env": {**(os.environ if env is None else env)}, "cwd": os.getcwd()}
-        self.pid = _nursery().fork(request, [*theirs, status])
-        self._pidfd = os.pidfd_open(self.pid)
+        environment = {**(os.environ if env is None else env)}
+        request = {"arguments": [*arguments], "env": environment, "cwd": os.getcwd(), "namespace": namespace}
+        self.pid, self._pidfd = _nursery().fork(request, [*theirs, status])
         for descriptor in (*theirs, status):
             os.close(descriptor)
         self.stdin = None if ours[0] is None else os.fdopen(ours[0], "w", encoding="utf-8")
@@ -151,13 +157,14 @@ class _Nursery:
             )
         atexit.register(self._end)
 
-    def fork(self, request: Mapping[str, object], descriptors: Sequence[int]) -> int:
-        """The process ID of a new process."""
+    def fork(self, request: Mapping[str, object], descriptors: Sequence[int]) -> tuple[int, int]:
+        """The process ID of a new process, and a descriptor of it, which is good even if it has ended already."""
         with self._lock:
             socket.send_fds(self._socket, [json.dumps(request).encode()], descriptors)
-            answer = self._socket.recv(100)
+            answer, pidfds, _, _ = socket.recv_fds(self._socket, 100, 1)
         assert answer, "the nursery has gone"
-        return int(answer)
+        (pidfd,) = pidfds
+        return int(answer), pidfd
 
     def _end(self) -> None:
         self._socket.close()
@@ -173,19 +180,23 @@ def _nursery() -> _Nursery:
 
 
 def _load() -> None:
-    """All that commands import where they need it."""
+    """All that commands import where they need it, and so do the libraries of who talks HTTPS."""
     import importlib
     import pkgutil
 
     import p2psip
+    from p2psip.enrollment import passwords
     from p2psip.plugins import topology, topology_names
 
     sys.modules["rich"] = None  # type: ignore[assignment]
+    passwords.USUAL = passwords.Cost(log_n=4, p=1)
     for package in ("api", "cli", "daemon"):
         for module in pkgutil.walk_packages([f"{p2psip.__path__[0]}/{package}"], f"p2psip.{package}."):
             importlib.import_module(module.name)
     for name in topology_names():
         topology(name)
+    for name in ("anyio._backends._asyncio", "cryptography.hazmat.backends.openssl.backend", "httpcore2", "truststore"):
+        importlib.import_module(name)
 
 
 def _serve(control: socket.socket) -> bool:
@@ -224,7 +235,9 @@ def _serve(control: socket.socket) -> bool:
         statuses[pid] = descriptors.pop()
         for descriptor in descriptors:
             os.close(descriptor)
-        control.send(str(pid).encode())
+        pidfd = os.pidfd_open(pid)
+        socket.send_fds(control, [str(pid).encode()], [pidfd])
+        os.close(pidfd)
 
 
 def _tell_ended(statuses: dict[int, int]) -> None:
@@ -244,6 +257,8 @@ def _become(request: Mapping[str, object], descriptors: Sequence[int]) -> None:
     arguments, environment, directory = request["arguments"], request["env"], request["cwd"]
     assert isinstance(arguments, list)
     assert isinstance(environment, dict)
+    if request["namespace"]:
+        enter(str(request["namespace"]))
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(str(directory))
@@ -270,15 +285,30 @@ def _exec(program: str, arguments: Sequence[str]) -> None:
     sys.exit()
 
 
-if __name__ == "__main__":
-    import gc
+def _run() -> None:
+    """The command, and what Python does at the end, except to take all modules to pieces: that costs five times what
+    most commands do.
+    """
+    from p2psip.cli.main import main
 
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    # Who was never awaited complains.
+    gc.collect()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
     _load()
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as _control:
         is_forked = _serve(_control)
     if is_forked:
-        from p2psip.cli.main import main
-
-        main()
+        _run()

@@ -23,7 +23,7 @@ from p2psip.base.timers import Deadline, earliest
 from p2psip.reload.paths.demux import DatagramKind, kind_of
 from p2psip.reload.paths.ice.agents import Agents
 from p2psip.reload.paths.ice.candidate_addresses import Mapped, encoded, gathered
-from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathLost
+from p2psip.reload.paths.ice.values import PathChanged, PathChosen, PathDoubted, PathHolds, PathLost
 from p2psip.reload.paths.values import Parameters, SendStun
 from p2psip.stun.attributes import XOR_MAPPED_ADDRESS, Family
 from p2psip.stun.binding import answer_binding
@@ -372,7 +372,7 @@ class IceEnd:
                 self._arrived(own, peer, data)
             case RelayLost():
                 self.is_relay_lost = True
-            case Permitted() | NotPermitted():
+            case Permitted() | NotPermitted() | PathDoubted() | PathHolds():
                 pass
             case PathChosen(_, local, remote, is_relayed) | PathChanged(_, local, remote, is_relayed):
                 self.path, self.path_at = (local, remote, is_relayed), self.loop.now

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import os
 import shutil
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+from network_namespace import inside
 from virtual_nat import OUTSIDE, PORTS, SERVERS
 
 from p2psip.base.address import Address
 
 PATIENCE_S = 0.3
-CLONE_NEWNET = 0x40000000
 RULES = """
 table ip nat {
   chain out { type nat hook postrouting priority srcnat; oifname "outside" masquerade; }
@@ -31,7 +29,6 @@ table ip guard {
 needs_nft = pytest.mark.skipif(shutil.which("nft") is None, reason="`nft` is not there (Debian: nftables)")
 T = TypeVar("T")
 _numbers = itertools.count(1)
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class KernelNat:
@@ -142,15 +139,6 @@ def _ip(*arguments: str) -> None:
 
 
 def within(name: str, run: Callable[[], T]) -> T:
-    """Do something in a namespace: in a thread, since a thread is what has one."""
-    result: list[T] = []
-
-    def body() -> None:
-        with open(f"/run/netns/{name}", "rb") as namespace:
-            assert _libc.setns(namespace.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-        result.append(run())
-
-    thread = threading.Thread(target=body)
-    thread.start()
-    thread.join()
-    return result[0]
+    """Do something in a namespace."""
+    with inside(name):
+        return run()

@@ -39,7 +39,7 @@ HOST = "127.0.0.1"
 COMMAND_MAX_S = 120.0
 EVENT_MAX_S = 120.0
 """For a machine that is busy with something else; on an idle one nothing here takes a tenth of it."""
-POLL_S = 0.3
+POLL_S = 0.1
 SUCCESSORS = 5
 WATCHED = 3
 """Neighbours on each side, where the topology is one-hop."""
@@ -77,7 +77,12 @@ class Daemon:
     """Those that a test, or what it has made, still has."""
 
     def __init__(
-        self, *arguments: object, environment: Mapping[str, str], within: Sequence[str] = (), fresh: bool = False
+        self,
+        *arguments: object,
+        environment: Mapping[str, str],
+        within: Sequence[str] = (),
+        namespace: str = "",
+        fresh: bool = False,
     ) -> None:
         self.known.add(self)
         self.log: list[dict[str, Any]] = []
@@ -87,6 +92,7 @@ class Daemon:
         self.name = " ".join(command)
         self.process: subprocess.Popen[str] | Forked
         if within or fresh:
+            assert not namespace, "it would begin in that of the tests"
             self.process = subprocess.Popen(
                 [*within, *P2PSIP, *command],
                 stdin=subprocess.DEVNULL,
@@ -96,7 +102,9 @@ class Daemon:
                 env=environment,
             )
         else:
-            self.process = Forked(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+            self.process = Forked(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, namespace=namespace
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -207,17 +215,20 @@ class LivePeer:
         )
         self.node_id = facts["node_id"]
 
-    def run(self, *flags: str, within: Sequence[str] = ()) -> None:
-        """`peer run`, on another host if `within` is what runs a command there; returns when all sockets are open."""
+    def run(self, *flags: str, within: Sequence[str] = (), namespace: str = "") -> None:
+        """`peer run`; returns when all sockets are open. `namespace` is the network where it is another host; `within`
+        is a command that runs one in yet another place.
+        """
         self._daemon = Daemon(
             *("peer", "run", self.directory, "--json", *flags),
             environment=self._overlay.environment,
             within=within,
+            namespace=namespace,
             fresh=self._overlay.is_fresh,
         )
         facts = json.loads(self._daemon.ready_line())
         assert facts["node_id"] == self.node_id
-        assert within or self.server in facts["phones"]
+        assert namespace or self.server in facts["phones"]
 
     def wait_joined(self) -> dict[str, Any]:
         """Until it is a member of the ring; the log line that says so."""
@@ -287,8 +298,8 @@ class LiveOverlay:
 
     `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
     own certificates there is no server. `hosts` are where the peers are, one after the other; those without one are at
-    127.0.0.1, as is the server. Where it is `fresh`, or has an environment of its own, each process begins from
-    nothing; else it is forked (forked.py).
+    127.0.0.1, as is the server. Where it is `fresh`, what goes on running begins from nothing; all else is forked
+    (forked.py).
     """
 
     def __init__(
@@ -306,7 +317,7 @@ class LiveOverlay:
         fresh: bool = False,
     ) -> None:
         self.directory = directory
-        self.is_fresh = fresh or environment is not None
+        self.is_fresh = fresh
         self.environment = {**os.environ, **(environment or {})}
         self.peers: list[LivePeer] = []
         self._terms = tuple(terms)
@@ -354,19 +365,7 @@ class LiveOverlay:
 
     def run(self, *arguments: object) -> tuple[int, str, str]:
         """Run a command of p2psip to its end: its status, and what it said on standard output and standard error."""
-        command = [*map(str, arguments)]
-        if not self.is_fresh:
-            return run_forked(command, timeout=COMMAND_MAX_S, env=self.environment)
-        done = subprocess.run(
-            [*P2PSIP, *command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=COMMAND_MAX_S,
-            env=self.environment,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+        return run_forked([*map(str, arguments)], timeout=COMMAND_MAX_S, env=self.environment)
 
     def command_json(self, *arguments: object, status: int = 0) -> Any:
         """Run a command with --json; what it printed."""

@@ -8,12 +8,11 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from forked import FRESH, Forked
+from forked import Forked
 from free_ports import free_port
 
 from p2psip.net.sockets.addresses import join_host_port
@@ -37,22 +36,22 @@ class OurPhone:
         transport: str = "udp",
         trusts: Path | None = None,
         host: str = "127.0.0.1",
-        within: Sequence[str] = (),
+        namespace: str = "",
     ) -> None:
-        """`within` is what runs it in another place: it listens there where the server reaches it. With `trusts`, a
-        file of certificates, it connects over TLS.
+        """`namespace` is the network where it is on another host: it listens there where the server reaches it. With
+        `trusts`, a file of certificates, it connects over TLS.
         """
         self.user = user
         self.told: list[dict[str, Any]] = []
         self.host, self.sip_port = host, free_port()
         options = ["--server", server, "--user", user, "--transport", transport, "--control"]
         options += ["--tone", str(plays), "--password-env", "PHONE_PASSWORD"]
-        options += [] if within else ["--listen", join_host_port(host, self.sip_port)]
+        options += [] if namespace else ["--listen", join_host_port(host, self.sip_port)]
         options += [] if trusts is None else ["--tls", str(trusts)]
         options += [] if registers else ["--no-register"]
         options += [] if answer_ms is None else ["--auto-answer", str(answer_ms)]
         self._arguments = ["phone", *options]
-        self._within = within
+        self._namespace = namespace
         self._environment = {**os.environ, "PHONE_PASSWORD": password}
         self._lines: queue.Queue[str] = queue.Queue()
         self._waiting: list[dict[str, Any]] = []
@@ -63,15 +62,10 @@ class OurPhone:
         return f"sip:{self.user}@{join_host_port(self.host, self.sip_port)}"
 
     def __enter__(self) -> Self:
-        self._process: subprocess.Popen[str] | Forked
         pipe = subprocess.PIPE
-        if self._within:
-            command = [*self._within, *FRESH, *self._arguments]
-            self._process = subprocess.Popen(
-                command, env=self._environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-            )
-        else:
-            self._process = Forked(self._arguments, env=self._environment, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = Forked(
+            self._arguments, env=self._environment, namespace=self._namespace, stdin=pipe, stdout=pipe, stderr=pipe
+        )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.wait("ready")

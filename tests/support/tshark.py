@@ -20,6 +20,9 @@ needs_tshark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.j
 FRAMED_PORT = 6084
 """At this port tshark expects frames; elsewhere bare messages."""
 
+QUIET = 3
+"""So many looks after each other without another packet are the end."""
+
 
 @dataclass(frozen=True)
 class Dissection:
@@ -92,10 +95,10 @@ class LoopbackCapture:
 
     def _wait_quiet(self) -> None:
         """It writes what it hears a little later."""
-        sizes = [-1]
+        sizes: list[int] = []
 
         def is_quiet() -> bool:
             sizes.append(self.file.stat().st_size)
-            return sizes[-1] == sizes[-2]
+            return len(sizes) > QUIET and sizes[-1] == sizes[-1 - QUIET]
 
         eventually("no more packets come", is_quiet)

@@ -56,6 +56,15 @@ def test_no_function_of_the_program_is_longer_than_its_limit() -> None:
     assert long == {}
 
 
+def test_slow_tests_are_where_make_looks_for_them() -> None:
+    """Not even to read the others takes less time, in each of its processes."""
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("SLOW := ")]
+    folders = {ROOT / name for name in line.partition(" := ")[2].split()}
+    slow = [path for path in TESTS.rglob("test_*.py") if "pytest.mark.slow" in path.read_text()]
+    assert len(slow) > 60
+    assert [path for path in slow if folders.isdisjoint(path.parents)] == [Path(__file__)]
+
+
 SAME_CLASS = {"Message": "the word of RFC 3261 and of RFC 6940 for what each is about"}
 """Public classes of one name, and why."""
 

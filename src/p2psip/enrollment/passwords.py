@@ -35,9 +35,13 @@ class Cost:
     p: int = 3
 
 
+USUAL = Cost()
+"""What a hash costs where nobody says otherwise."""
+
+
 def hash_password(password: str, rng: random.Random, cost: Cost | None = None) -> str:
     """The hash to keep, with its salt and its cost in it."""
-    cost = cost or Cost()
+    cost = cost or USUAL
     salt = rng.randbytes(SALT_BYTES)
     return f"scrypt${cost.log_n}${cost.r}${cost.p}${salt.hex()}${_scrypt(password, salt, cost).hex()}"
 

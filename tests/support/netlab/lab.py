@@ -17,6 +17,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
+from network_namespace import NETNS, inside
 from networks import Host
 
 from netlab import namespaces
@@ -66,7 +67,7 @@ class Lab:
 
     def down(self) -> None:
         """End all that runs in the lab, and remove its namespaces."""
-        names = [path.name for path in namespaces.NETNS.glob(f"{self._prefix}*")]
+        names = [path.name for path in NETNS.glob(f"{self._prefix}*")]
         namespaces.kill_in(names)
         ip_batch(*(f"netns del {name}" for name in names))
 
@@ -82,7 +83,7 @@ class Lab:
 
     def inside(self, name: str) -> contextlib.AbstractContextManager[None]:
         """This thread is in a node for a while: sockets that it makes there stay there."""
-        return namespaces.inside(self.netns(name))
+        return inside(self.netns(name))
 
     def addresses(self, name: str) -> tuple[str, ...]:
         """Those of a node."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-NETNS = Path("/run/netns")
+from network_namespace import NETNS, inside
+
 COMMANDS = {"ip": "iproute2", "nft": "nftables"}
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13, "CAP_SYS_ADMIN": 21}
-CLONE_NEWNET = 0x40000000
 NETLINK_NETFILTER = 12
 DELETE_FLOWS = 1 << 8 | 2
 """IPCTNL_MSG_CT_DELETE of NFNL_SUBSYS_CTNETLINK; of no flow in particular, so of all."""
 REQUEST_WITH_ACK = 5
 KILL_MAX_S = 10.0
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LabError(Exception):
@@ -52,17 +49,6 @@ def sh(*command: str, said: str = "") -> None:
 def ip_batch(*lines: str, namespace: str = "") -> None:
     """Several `ip` commands, in one namespace, by one process."""
     sh("ip", *(("-n", namespace) if namespace else ()), "-batch", "-", said="\n".join(lines))
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """This thread is in a namespace for a while; sockets that are made there stay there."""
-    with Path("/proc/thread-self/ns/net").open() as home, (NETNS / namespace).open() as away:
-        _enter(away.fileno())
-        try:
-            yield
-        finally:
-            _enter(home.fileno())
 
 
 def sysctl(namespace: str, settings: Mapping[str, int]) -> None:
@@ -101,8 +87,3 @@ def _processes_in(inodes: set[int]) -> list[int]:
             if (process / "ns/net").stat().st_ino in inodes:
                 found.append(int(process.name))
     return [each for each in found if each != os.getpid()]
-
-
-def _enter(descriptor: int) -> None:
-    if _libc.setns(descriptor, CLONE_NEWNET):
-        raise LabError(f"setns: {os.strerror(ctypes.get_errno())}")

@@ -17,7 +17,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.csr import CSR_SIZE_MAX, make_request, read_request
 from p2psip.enrollment.form import FORM_SIZE_MAX, EnrollmentForm, check_accept, read_form
 from p2psip.enrollment.passwords import (
-    Cost,
+    USUAL,
     check_new_password,
     generate_password,
     hash_password,
@@ -79,9 +79,10 @@ def test_11_3_passwords_are_compared_as_binary_objects() -> None:
 
 
 def test_the_default_cost_is_memory_hard() -> None:
-    cost = Cost()
-    assert 128 * cost.r << cost.log_n == 32 << 20
-    assert is_password("x", hash_password("x", random.Random(1)))
+    assert 128 * USUAL.r << USUAL.log_n == 32 << 20
+    kept = hash_password("x", random.Random(1))
+    assert kept.startswith(f"scrypt${USUAL.log_n}${USUAL.r}${USUAL.p}$")
+    assert is_password("x", kept)
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 1025, "with\0null", "line\nbreak"])
