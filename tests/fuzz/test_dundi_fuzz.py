@@ -13,7 +13,7 @@ from mutations import mutant
 from p2psip.dundi import elements
 from p2psip.dundi.elements import ElementType
 from p2psip.dundi.limits import EXCHANGES_MAX
-from p2psip.dundi.message import Frame, NotDundi
+from p2psip.dundi.message import DundiMessage, NotDundi
 
 ROUNDS = 300
 
@@ -37,7 +37,7 @@ SPECIMENS = [
 
 def _frame(data: bytes) -> bytes | None:
     """Read with all that is in it."""
-    frame = Frame.decode(data)
+    frame = DundiMessage.decode(data)
     for kind in TYPES:
         kind.every(frame.said)
     return None
@@ -53,7 +53,7 @@ def test_a_damaged_message_is_a_value_or_the_one_error() -> None:
 
 def test_a_message_that_is_read_is_written_as_it_was_but_for_bits_that_say_nothing() -> None:
     for data in SPECIMENS:
-        assert Frame.decode(data).encode() == data
+        assert DundiMessage.decode(data).encode() == data
 
 
 def test_whatever_a_neighbour_says_searches_end_and_nothing_is_left_behind() -> None:

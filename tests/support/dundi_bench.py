@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from fake_asterisk import FakeAsterisk, Packet, taken_apart
+from fake_asterisk import DPRESPONSE, EIDRESPONSE, FINAL, FakeAsterisk, Packet, taken_apart
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.dundi.elements import Eid
 from p2psip.dundi.entity import Entity
-from p2psip.dundi.keys import EntityKeys
+from p2psip.dundi.session_keys import EntityKeys
 from p2psip.dundi.values import EntityTerms, FindOwn, NeighbourTerms, NumberSought, OfferedContext, SendDundi
 
 US, THEM, THIRD = (Eid.parse(f"00:00:5E:00:53:{last}") for last in ("01", "02", "03"))
@@ -147,3 +148,17 @@ class DundiBench:
                 self.found.append(effect)
             case Note():
                 self.notes.append(effect)
+
+
+BOTH = pytest.mark.parametrize("is_encrypted", [False, True], ids=["clear", "encrypted"])
+
+
+def said(bench: DundiBench) -> list[int]:
+    """The commands that the Asterisk has heard, those that were encrypted among them."""
+    return [each.said for each in bench.asterisk.heard]
+
+
+def answer(bench: DundiBench) -> Packet:
+    """The one answer that the Asterisk has heard."""
+    (found,) = [each for each in bench.asterisk.heard if each.said in (DPRESPONSE | FINAL, EIDRESPONSE | FINAL)]
+    return found

@@ -100,14 +100,14 @@ class Hint(NamedTuple):
     number: str = ""
 
 
-class Cause(NamedTuple):
+class StatedCause(NamedTuple):
     """A `CauseCode`, or a number that nobody here knows, and words for people."""
 
     code: int
     words: str = ""
 
 
-class Format(Protocol[V]):
+class ElementFormat(Protocol[V]):
     """How a value is in an element."""
 
     def write(self, value: V) -> bytes:
@@ -122,7 +122,7 @@ class ElementType(Generic[V]):
     """One kind of element."""
 
     number: int
-    form: Format[V]
+    form: ElementFormat[V]
 
     def of(self, value: V) -> Element:
         """An element for a message."""
@@ -225,13 +225,13 @@ class _Hint:
 
 
 class _Cause:
-    def write(self, value: Cause) -> bytes:
+    def write(self, value: StatedCause) -> bytes:
         return bytes((value.code,)) + _text(value.words, VALUE_BYTES_MAX - 1)
 
-    def read(self, data: bytes) -> Cause:
+    def read(self, data: bytes) -> StatedCause:
         if not data:
             raise NotDundi("a cause without a code")
-        return Cause(data[0], data[1:].decode(errors="replace"))
+        return StatedCause(data[0], data[1:].decode(errors="replace"))
 
 
 class _Encrypted:

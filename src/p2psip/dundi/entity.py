@@ -15,9 +15,9 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect, Note
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.dundi.elements import UNKNOWN_COMMAND
-from p2psip.dundi.exchanges import NO_ANSWER, Came, Exchange, Exchanges, Failed
+from p2psip.dundi.exchanges import NO_ANSWER, Came, Exchanges, Failed, NeighbourExchange
 from p2psip.dundi.limits import CHECK_S, CHECK_SILENT_S
-from p2psip.dundi.message import COMMANDS, Command, NotDundi, Said
+from p2psip.dundi.message import COMMANDS, CommandCode, NotDundi, Said
 from p2psip.dundi.neighbour import Neighbour
 from p2psip.dundi.own_numbers import RESPONSES, OwnNumbers
 from p2psip.dundi.searches import Question, Searches
@@ -92,7 +92,7 @@ class Entity:
         for name in self._checks.pop_due(now):
             neighbour = self._by_name[name]
             self._checks.set(name, now + (CHECK_S if neighbour.is_up else CHECK_SILENT_S), "is it there")
-            self._exchanges.begin(neighbour, Said(Command.NULL, is_final=True), _Check(neighbour), now)
+            self._exchanges.begin(neighbour, Said(CommandCode.NULL, is_final=True), _Check(neighbour), now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -116,7 +116,7 @@ class Entity:
             elif said.command in RESPONSES:
                 self._own.request(exchange, said, now, is_encrypted=came.is_encrypted)
             elif said.command not in COMMANDS and not said.is_final:
-                unknown = Said(Command.UNKNOWN, (UNKNOWN_COMMAND.of(said.command),), is_final=True)
+                unknown = Said(CommandCode.UNKNOWN, (UNKNOWN_COMMAND.of(said.command),), is_final=True)
                 self._exchanges.answer(exchange, unknown, now)
             elif not said.is_final:
                 self._exchanges.cancel(exchange, now)
@@ -134,7 +134,7 @@ class Entity:
         exchange.purpose = None
         self._heard(exchange.neighbour, None, now)
         if isinstance(question, Question):
-            if said.command != Command.DPRESPONSE:
+            if said.command != CommandCode.DPRESPONSE:
                 self._searches.failed(question, "does not answer what it was asked", now)
             elif exchange.key is not None and not came.is_encrypted:
                 self._searches.failed(question, "answers without encryption", now)
@@ -145,7 +145,7 @@ class Entity:
         if not said.is_final:
             self._exchanges.cancel(exchange, now)
 
-    def _checked(self, exchange: Exchange, now: float) -> None:
+    def _checked(self, exchange: NeighbourExchange, now: float) -> None:
         """Our last word is acknowledged: of a NULL this is the answer."""
         if isinstance(exchange.purpose, _Check):
             self._heard(exchange.neighbour, now - exchange.began_at, now)

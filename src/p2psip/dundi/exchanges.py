@@ -17,21 +17,21 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.timers import Deadline, Timers
 from p2psip.dundi.elements import EID, ENCRYPTED, Eid
-from p2psip.dundi.keys import SessionKey
 from p2psip.dundi.limits import EXCHANGES_MAX
-from p2psip.dundi.message import TRANSACTION_MAX, Command, Element, Frame, NotDundi, Said
+from p2psip.dundi.message import TRANSACTION_MAX, CommandCode, DundiMessage, Element, NotDundi, Said
 from p2psip.dundi.neighbour import Neighbour
+from p2psip.dundi.session_keys import SessionKey
 from p2psip.dundi.transaction import AGAIN_S, LINGER_S, Heard, Transaction
 from p2psip.dundi.values import SendDundi
 
 OPENING: Final = frozenset(
     {
-        Command.DPDISCOVER,
-        Command.EIDQUERY,
-        Command.PRECACHERQ,
-        Command.REGREQ,
-        Command.NULL,
-        Command.ENCRYPT,
+        CommandCode.DPDISCOVER,
+        CommandCode.EIDQUERY,
+        CommandCode.PRECACHERQ,
+        CommandCode.REGREQ,
+        CommandCode.NULL,
+        CommandCode.ENCRYPT,
     }
 )
 """What may begin a transaction."""
@@ -42,12 +42,14 @@ NO_ANSWER: Final = "no answer"
 SILENT_S: Final = 10.0
 """How long what is acknowledged may be without an answer: longer than anybody waits for it."""
 
-IN_CLEAR: Final = frozenset({Command.NULL, Command.CANCEL, Command.ENCREJ, Command.INVALID, Command.UNKNOWN})
+IN_CLEAR: Final = frozenset(
+    {CommandCode.NULL, CommandCode.CANCEL, CommandCode.ENCREJ, CommandCode.INVALID, CommandCode.UNKNOWN}
+)
 """What has nothing in it that is worth to be hidden, and is needed where keys do not fit."""
 
 
 @dataclass(slots=True, eq=False)
-class Exchange:
+class NeighbourExchange:
     """A transaction with a neighbour. `purpose` is ours, None for what the neighbour has begun."""
 
     neighbour: Neighbour
@@ -68,7 +70,7 @@ class Exchange:
 class Came:
     """Something new has come in an exchange; `said` None: our last word is acknowledged."""
 
-    exchange: Exchange
+    exchange: NeighbourExchange
     said: Said | None
     is_encrypted: bool = False
 
@@ -77,7 +79,7 @@ class Came:
 class Failed:
     """Nothing will come of an exchange of ours any more."""
 
-    exchange: Exchange
+    exchange: NeighbourExchange
     reason: str
 
 
@@ -88,8 +90,8 @@ class Exchanges:
         self._eid = eid
         self._neighbours = neighbours
         self._rng = rng
-        self._exchanges: dict[int, Exchange] = {}
-        self._begun: dict[tuple[Address, int], Exchange] = {}
+        self._exchanges: dict[int, NeighbourExchange] = {}
+        self._begun: dict[tuple[Address, int], NeighbourExchange] = {}
         self._timers: Timers[int] = Timers()
         self._effects: list[Effect] = []
         self.strangers = 0
@@ -99,7 +101,7 @@ class Exchanges:
 
     # What we say
 
-    def begin(self, neighbour: Neighbour, said: Said, purpose: object, now: float) -> Exchange | None:
+    def begin(self, neighbour: Neighbour, said: Said, purpose: object, now: float) -> NeighbourExchange | None:
         """Ask a neighbour something; None if too much is under way."""
         exchange = self._open(neighbour, purpose, now)
         if exchange is not None:
@@ -107,7 +109,7 @@ class Exchanges:
             self._ask(exchange, now)
         return exchange
 
-    def answer(self, exchange: Exchange, said: Said, now: float) -> None:
+    def answer(self, exchange: NeighbourExchange, said: Said, now: float) -> None:
         """Our last word to what a neighbour has begun."""
         if exchange.key is not None and said.command not in IN_CLEAR:
             said, is_final = self._sealed(exchange.key, said), True
@@ -115,18 +117,18 @@ class Exchanges:
             is_final = said.is_final
         self._say(exchange, said, now, is_final=is_final)
 
-    def cancel(self, exchange: Exchange, now: float) -> None:
+    def cancel(self, exchange: NeighbourExchange, now: float) -> None:
         """Nobody wants to know any more."""
         if not exchange.transaction.is_over:
             exchange.purpose = None
-            self._say(exchange, Said(Command.CANCEL, is_final=True), now, is_final=True)
+            self._say(exchange, Said(CommandCode.CANCEL, is_final=True), now, is_final=True)
 
     def cancel_all(self, purpose: object, now: float) -> None:
         """The same of what was begun for this."""
         for exchange in [each for each in self._exchanges.values() if each.purpose is purpose]:
             self.cancel(exchange, now)
 
-    def is_open(self, exchange: Exchange) -> bool:
+    def is_open(self, exchange: NeighbourExchange) -> bool:
         """True as long as an answer may be given in it."""
         number = exchange.transaction.number
         return self._exchanges.get(number) is exchange and not exchange.transaction.is_over
@@ -140,7 +142,7 @@ class Exchanges:
             self.strangers += 1
             return None
         try:
-            frame = Frame.decode(data)
+            frame = DundiMessage.decode(data)
         except NotDundi:
             neighbour.dropped += 1
             return None
@@ -185,16 +187,16 @@ class Exchanges:
 
     # Inside
 
-    def _open(self, neighbour: Neighbour, purpose: object, now: float) -> Exchange | None:
+    def _open(self, neighbour: Neighbour, purpose: object, now: float) -> NeighbourExchange | None:
         if sum(each.neighbour is neighbour for each in self._exchanges.values()) >= EXCHANGES_MAX:
             return None
         number = self._rng.randint(1, TRANSACTION_MAX - 1)
         while number in self._exchanges:
             number = number % (TRANSACTION_MAX - 1) + 1
-        self._exchanges[number] = exchange = Exchange(neighbour, Transaction(number), purpose, now)
+        self._exchanges[number] = exchange = NeighbourExchange(neighbour, Transaction(number), purpose, now)
         return exchange
 
-    def _ask(self, exchange: Exchange, now: float) -> None:
+    def _ask(self, exchange: NeighbourExchange, now: float) -> None:
         said, neighbour = exchange.asked, exchange.neighbour
         assert said is not None
         if neighbour.terms.keys is not None and said.command not in IN_CLEAR:
@@ -205,17 +207,17 @@ class Exchanges:
         self._say(exchange, said, now, is_final=said.is_final)
 
     def _sealed(self, key: SessionKey, said: Said, before: tuple[Element, ...] = ()) -> Said:
-        return Said(Command.ENCRYPT, (*before, ENCRYPTED.of(key.encrypt(said, self._rng))))
+        return Said(CommandCode.ENCRYPT, (*before, ENCRYPTED.of(key.encrypt(said, self._rng))))
 
-    def _say(self, exchange: Exchange, said: Said, now: float, *, is_final: bool) -> None:
+    def _say(self, exchange: NeighbourExchange, said: Said, now: float, *, is_final: bool) -> None:
         self._send(exchange.neighbour, exchange.transaction.say(said, is_final=is_final))
         self._timers.set(exchange.transaction.number, now + AGAIN_S, "no acknowledgement")
 
-    def _send(self, neighbour: Neighbour, frame: Frame | None) -> None:
+    def _send(self, neighbour: Neighbour, frame: DundiMessage | None) -> None:
         assert frame is not None
         self._effects.append(SendDundi(neighbour.terms.address, frame.encode()))
 
-    def _of(self, neighbour: Neighbour, frame: Frame, now: float) -> Exchange | None:
+    def _of(self, neighbour: Neighbour, frame: DundiMessage, now: float) -> NeighbourExchange | None:
         remote = neighbour.terms.address
         if frame.destination:
             exchange = self._exchanges.get(frame.destination)
@@ -230,26 +232,28 @@ class Exchanges:
             exchange.began_with = frame.source
             self._begun[remote, frame.source] = exchange
             return exchange
-        if frame.said.command not in (Command.ACK, Command.INVALID) and neighbour.may_be_refused(now):
-            refusal = Frame(frame.destination, frame.source, frame.sequence, frame.expected, Said(Command.INVALID))
+        if frame.said.command not in (CommandCode.ACK, CommandCode.INVALID) and neighbour.may_be_refused(now):
+            refusal = DundiMessage(
+                frame.destination, frame.source, frame.sequence, frame.expected, Said(CommandCode.INVALID)
+            )
             self._send(neighbour, refusal)
         neighbour.dropped += 1
         return None
 
-    def _came(self, exchange: Exchange, said: Said, now: float) -> Came | Failed | None:
+    def _came(self, exchange: NeighbourExchange, said: Said, now: float) -> Came | Failed | None:
         is_ours = exchange.asked is not None
-        if said.command == Command.ENCRYPT:
+        if said.command == CommandCode.ENCRYPT:
             return self._unsealed(exchange, said, now)
-        if said.command == Command.ENCREJ and is_ours:
+        if said.command == CommandCode.ENCREJ and is_ours:
             return self._rejected(exchange, now)
-        if said.command == Command.INVALID:
+        if said.command == CommandCode.INVALID:
             # It wants no acknowledgement: that would belong nowhere as well.
             exchange.transaction.end()
             self._linger(exchange, now)
             return Failed(exchange, "it knows nothing of what it was asked")
         return Came(exchange, said)
 
-    def _unsealed(self, exchange: Exchange, said: Said, now: float) -> Came | Failed | None:
+    def _unsealed(self, exchange: NeighbourExchange, said: Said, now: float) -> Came | Failed | None:
         try:
             if exchange.asked is None and exchange.key is None:
                 exchange.key = exchange.neighbour.their_key(said, now)
@@ -263,12 +267,12 @@ class Exchanges:
             if exchange.asked is not None:
                 self.cancel(exchange, now)
                 return Failed(exchange, str(error))
-            self._say(exchange, Said(Command.ENCREJ, is_final=True), now, is_final=True)
+            self._say(exchange, Said(CommandCode.ENCREJ, is_final=True), now, is_final=True)
             return None
 
-    def _rejected(self, exchange: Exchange, now: float) -> Failed | None:
+    def _rejected(self, exchange: NeighbourExchange, now: float) -> Failed | None:
         """The neighbour does not know our key: it is told, in a transaction of its own."""
-        self.settle(Came(exchange, Said(Command.ENCREJ, is_final=True)), now)
+        self.settle(Came(exchange, Said(CommandCode.ENCREJ, is_final=True)), now)
         if exchange.is_whole or exchange.key is None:
             return Failed(exchange, "it does not take our key: compare inkey and outkey on both sides")
         anew = self._open(exchange.neighbour, exchange.purpose, now)
@@ -279,7 +283,7 @@ class Exchanges:
         self._ask(anew, now)
         return None
 
-    def _linger(self, exchange: Exchange, now: float) -> None:
+    def _linger(self, exchange: NeighbourExchange, now: float) -> None:
         self._timers.set(exchange.transaction.number, now + LINGER_S, "nothing is said again any more")
 
     def _on_timer(self, number: int, now: float) -> Failed | None:

@@ -37,7 +37,7 @@ class NotDundi(RemoteProtocolError):
     """Something that is no message of DUNDi, or an element of one that is not as its type has it."""
 
 
-class Command(enum.IntEnum):
+class CommandCode(enum.IntEnum):
     """What a message is; 0x40 marks what answers something."""
 
     ACK = 0x40
@@ -57,7 +57,7 @@ class Command(enum.IntEnum):
     ENCREJ = 0x4E
 
 
-COMMANDS: Final = frozenset(map(int, Command))
+COMMANDS: Final = frozenset(map(int, CommandCode))
 
 
 class Element(NamedTuple):
@@ -111,7 +111,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class DundiMessage:
     """A message. `source` is the sender's number of the transaction, `destination` the receiver's, 0 if not known yet.
 
     `expected` is the sequence number that the sender awaits next, and so acknowledges what is before it; `sequence` is
@@ -130,7 +130,7 @@ class Frame:
         return head + self.said.encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Frame:
+    def decode(cls, data: bytes) -> DundiMessage:
         """Of a datagram. Raises NotDundi."""
         if not HEADER_BYTES <= len(data) <= MESSAGE_BYTES_MAX:
             raise NotDundi(f"a message of {len(data)} bytes")

@@ -7,9 +7,9 @@ from typing import Final
 
 from p2psip.base.allowance import Attempts
 from p2psip.dundi.elements import KEY_CRC32, SHARED_KEY, SIGNATURE, first_eid
-from p2psip.dundi.keys import SessionKey, make_session_key, open_session_key
 from p2psip.dundi.limits import KEY_S, NEW_KEYS, REFUSALS, REQUESTS
 from p2psip.dundi.message import Element, NotDundi, Said
+from p2psip.dundi.session_keys import SessionKey, make_session_key, open_session_key
 from p2psip.dundi.values import NeighbourFacts, NeighbourTerms
 
 _ONE: Final = None

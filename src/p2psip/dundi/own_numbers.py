@@ -25,24 +25,24 @@ from p2psip.dundi.elements import (
     REQUESTED_EID,
     SIP_PROTOCOL,
     AnswerFlags,
-    Cause,
     CauseCode,
     Hint,
     HintFlags,
     NumberAnswer,
+    StatedCause,
     eids,
     first_eid,
 )
-from p2psip.dundi.exchanges import Exchange, Exchanges
+from p2psip.dundi.exchanges import Exchanges, NeighbourExchange
 from p2psip.dundi.limits import EMPTY_CACHE_S, OWN_ANSWER_S, OWN_ANSWERS_MAX
-from p2psip.dundi.message import Command, Element, Said
+from p2psip.dundi.message import CommandCode, Element, Said
 from p2psip.dundi.values import EntityTerms, FindOwn, OfferedContext, name_of
 
 RESPONSES: Final = {
-    Command.DPDISCOVER: Command.DPRESPONSE,
-    Command.EIDQUERY: Command.EIDRESPONSE,
-    Command.PRECACHERQ: Command.PRECACHERP,
-    Command.REGREQ: Command.REGRESPONSE,
+    CommandCode.DPDISCOVER: CommandCode.DPRESPONSE,
+    CommandCode.EIDQUERY: CommandCode.EIDRESPONSE,
+    CommandCode.PRECACHERQ: CommandCode.PRECACHERP,
+    CommandCode.REGREQ: CommandCode.REGRESPONSE,
 }
 
 _NUMBER: Final = re.compile(r"[A-Za-z0-9+*#._-]{1,64}")
@@ -65,10 +65,10 @@ class OwnNumbers:
         self._terms = terms
         self._contexts = {each.name.lower(): each for each in terms.contexts}
         self._exchanges = exchanges
-        self._asks: Asks[tuple[Exchange, OfferedContext, str]] = Asks(OWN_ANSWERS_MAX)
+        self._asks: Asks[tuple[NeighbourExchange, OfferedContext, str]] = Asks(OWN_ANSWERS_MAX)
         self._effects: list[Effect] = []
 
-    def request(self, exchange: Exchange, said: Said, now: float, *, is_encrypted: bool) -> None:
+    def request(self, exchange: NeighbourExchange, said: Said, now: float, *, is_encrypted: bool) -> None:
         """A neighbour asks. Raises NotDundi where an element cannot be read."""
         refusal = self._refusal(exchange, said, is_encrypted=is_encrypted)
         if refusal is not None:
@@ -76,13 +76,13 @@ class OwnNumbers:
             return
         exchange.neighbour.asked += 1
         match said.command:
-            case Command.DPDISCOVER:
+            case CommandCode.DPDISCOVER:
                 self._discover(exchange, said, now)
-            case Command.EIDQUERY:
+            case CommandCode.EIDQUERY:
                 self._answer(exchange, said.command, self._about(said), now)
-            case Command.PRECACHERQ:
+            case CommandCode.PRECACHERQ:
                 self._refuse(exchange, said.command, "Nothing is cached here before it is asked for", now)
-            case Command.REGREQ:
+            case CommandCode.REGREQ:
                 self._refuse(exchange, said.command, "Addresses are set up here", now)
 
     def handle_answer(self, token: int, is_there: bool, now: float) -> None:
@@ -97,7 +97,7 @@ class OwnNumbers:
     def handle_timeout(self, now: float) -> None:
         """What the overlay has not said in time."""
         for exchange, _, _ in self._asks.expired(now):
-            self._refuse(exchange, Command.DPDISCOVER, "The overlay has not answered in time", now)
+            self._refuse(exchange, CommandCode.DPDISCOVER, "The overlay has not answered in time", now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -110,18 +110,18 @@ class OwnNumbers:
 
     # Inside
 
-    def _refusal(self, exchange: Exchange, said: Said, *, is_encrypted: bool) -> Cause | None:
+    def _refusal(self, exchange: NeighbourExchange, said: Said, *, is_encrypted: bool) -> StatedCause | None:
         neighbour = exchange.neighbour.terms
         if first_eid(said) != neighbour.eid:
-            return Cause(CauseCode.NOAUTH)
+            return StatedCause(CauseCode.NOAUTH)
         if neighbour.keys is not None and not is_encrypted:
-            return Cause(CauseCode.NOAUTH, "Unencrypted requests are not permitted")
+            return StatedCause(CauseCode.NOAUTH, "Unencrypted requests are not permitted")
         if self._terms.eid in eids(said)[1:]:
             # We have asked ourselves, or somebody who asks us as well has been told not to.
-            return Cause(CauseCode.DUPLICATE, "This entity has been asked already")
+            return StatedCause(CauseCode.DUPLICATE, "This entity has been asked already")
         return None
 
-    def _discover(self, exchange: Exchange, said: Said, now: float) -> None:
+    def _discover(self, exchange: NeighbourExchange, said: Said, now: float) -> None:
         name, number = CALLED_CONTEXT.last(said) or E164, CALLED_NUMBER.last(said) or ""
         context = self._contexts.get(name.lower())
         if context is None:
@@ -139,9 +139,9 @@ class OwnNumbers:
             hint = Hint(HintFlags.UNAFFECTED | HintFlags.DONT_ASK, _beginning(number, context.prefixes))
             self._respond(exchange, (), hint, now)
 
-    def _look(self, exchange: Exchange, context: OfferedContext, number: str, now: float) -> None:
+    def _look(self, exchange: NeighbourExchange, context: OfferedContext, number: str, now: float) -> None:
         if self._asks.is_full:
-            self._refuse(exchange, Command.DPDISCOVER, "Too much is asked for", now)
+            self._refuse(exchange, CommandCode.DPDISCOVER, "Too much is asked for", now)
             return
         question = FindOwn(name_of(context.name, number))
         self._effects.append(self._asks.ask(question, (exchange, context, number), now + OWN_ANSWER_S))
@@ -157,19 +157,19 @@ class OwnNumbers:
         told = [kind.of(self._terms.about.get(name, "")) for name, kind in _ABOUT.items()]
         return (*told, HINT.of(Hint(HintFlags.NONE)))
 
-    def _respond(self, exchange: Exchange, found: tuple[NumberAnswer, ...], hint: Hint, now: float) -> None:
+    def _respond(self, exchange: NeighbourExchange, found: tuple[NumberAnswer, ...], hint: Hint, now: float) -> None:
         expiration_s = self._terms.expiration_s if found else min(self._terms.expiration_s, int(EMPTY_CACHE_S))
         said = (*map(ANSWER.of, found), HINT.of(hint), EXPIRATION.of(expiration_s))
-        self._answer(exchange, Command.DPDISCOVER, said, now)
+        self._answer(exchange, CommandCode.DPDISCOVER, said, now)
 
     def _refuse(
-        self, exchange: Exchange, command: int, why: str, now: float, code: CauseCode = CauseCode.GENERAL
+        self, exchange: NeighbourExchange, command: int, why: str, now: float, code: CauseCode = CauseCode.GENERAL
     ) -> None:
-        self._answer(exchange, command, (CAUSE.of(Cause(code, why)),), now)
+        self._answer(exchange, command, (CAUSE.of(StatedCause(code, why)),), now)
 
-    def _answer(self, exchange: Exchange, command: int, said: tuple[Element, ...], now: float) -> None:
+    def _answer(self, exchange: NeighbourExchange, command: int, said: tuple[Element, ...], now: float) -> None:
         if self._exchanges.is_open(exchange):
-            self._exchanges.answer(exchange, Said(RESPONSES[Command(command)], said, is_final=True), now)
+            self._exchanges.answer(exchange, Said(RESPONSES[CommandCode(command)], said, is_final=True), now)
 
 
 def _beginning(number: str, prefixes: tuple[str, ...]) -> str:

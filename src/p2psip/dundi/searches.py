@@ -38,7 +38,7 @@ from p2psip.dundi.limits import (
     WAIT_S,
     WAITING_MAX,
 )
-from p2psip.dundi.message import Command, Said
+from p2psip.dundi.message import CommandCode, Said
 from p2psip.dundi.neighbour import Neighbour
 from p2psip.dundi.values import EntityTerms, NumberPlace, NumberSought, number_in, read_place
 
@@ -184,7 +184,7 @@ class Searches:
         ]
         named = (us, *others, us) if others else (us,)
         return Said(
-            Command.DPDISCOVER,
+            CommandCode.DPDISCOVER,
             (
                 VERSION.of(VERSION_SPOKEN),
                 *map(EID_DIRECT.of, named),

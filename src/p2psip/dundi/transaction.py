@@ -13,7 +13,7 @@ import enum
 from dataclasses import dataclass, field
 from typing import Final
 
-from p2psip.dundi.message import Command, Frame, Said
+from p2psip.dundi.message import CommandCode, DundiMessage, Said
 
 TRANSMISSIONS: Final = 5
 
@@ -48,7 +48,7 @@ class Transaction:
     theirs: int = 0
     expected: int = 0
     sequence: int = 0
-    last: Frame | None = None
+    last: DundiMessage | None = None
     """What was said last, an acknowledgement included."""
     is_awaited: bool = False
     """True while `last` is to be acknowledged."""
@@ -60,23 +60,23 @@ class Transaction:
     _has_ended: bool = field(default=False)
     """True once we have said our last word."""
 
-    def say(self, said: Said, *, is_final: bool) -> Frame:
+    def say(self, said: Said, *, is_final: bool) -> DundiMessage:
         """The next message; `is_final` is also true for what says so in what is encrypted of it."""
-        frame = Frame(self.number, self.theirs, self.expected, self.sequence, said)
+        frame = DundiMessage(self.number, self.theirs, self.expected, self.sequence, said)
         self.sequence = (self.sequence + 1) & 0xFF
         self.last, self.is_awaited, self.transmissions = frame, True, 1
         self.is_acknowledged = True
         self._has_ended = is_final
         return frame
 
-    def hear(self, frame: Frame) -> Heard:
+    def hear(self, frame: DundiMessage) -> Heard:
         """A message of the other end has come."""
         if self.theirs and frame.source not in (0, self.theirs):
             return Heard.NOTHING
         self.theirs = frame.source or self.theirs
         if frame.sequence != self.expected:
             is_before = frame.sequence == (self.expected - 1) & 0xFF
-            is_said_again = is_before and frame.said.command != Command.ACK and self.last is not None
+            is_said_again = is_before and frame.said.command != CommandCode.ACK and self.last is not None
             return Heard.REPEATED if is_said_again else Heard.NOTHING
         if self.is_over:
             return Heard.NOTHING
@@ -85,21 +85,21 @@ class Transaction:
             if self._has_ended:
                 self.end()
                 return Heard.OVER
-        if frame.said.command == Command.ACK:
+        if frame.said.command == CommandCode.ACK:
             return Heard.NOTHING
         self.expected = (self.expected + 1) & 0xFF
         self.is_acknowledged = False
         return Heard.NEW
 
-    def acknowledge(self, *, is_final: bool) -> Frame | None:
+    def acknowledge(self, *, is_final: bool) -> DundiMessage | None:
         """What says that a message has come, where nothing else has said it; `is_final` as its sender has meant it."""
         if is_final:
             self.end()
         if self.is_acknowledged:
             return None
         self.is_acknowledged = True
-        said = Said(Command.ACK, is_final=is_final)
-        frame = Frame(self.number, self.theirs, self.expected, self.sequence, said)
+        said = Said(CommandCode.ACK, is_final=is_final)
+        frame = DundiMessage(self.number, self.theirs, self.expected, self.sequence, said)
         if not self.is_awaited:
             self.last = frame
         return frame

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.dundi.elements import E164, Eid
-from p2psip.dundi.keys import EntityKeys
+from p2psip.dundi.session_keys import EntityKeys
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 

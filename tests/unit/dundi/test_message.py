@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from p2psip.dundi import elements
-from p2psip.dundi.elements import Cause, Eid, Hint, NumberAnswer
-from p2psip.dundi.message import Command, Element, Frame, NotDundi, Said
+from p2psip.dundi.elements import Eid, Hint, NumberAnswer, StatedCause
+from p2psip.dundi.message import CommandCode, DundiMessage, Element, NotDundi, Said
 
 DISCOVER = bytes.fromhex(
     "1234 0000 00 00 01 00"
@@ -28,10 +28,10 @@ RESPONSE = bytes.fromhex(
 
 
 def test_a_question_is_read_as_the_draft_writes_it() -> None:
-    frame = Frame.decode(DISCOVER)
+    frame = DundiMessage.decode(DISCOVER)
     said = frame.said
     assert (frame.source, frame.destination, frame.expected, frame.sequence) == (0x1234, 0, 0, 0)
-    assert (said.command, said.is_final) == (Command.DPDISCOVER, False)
+    assert (said.command, said.is_final) == (CommandCode.DPDISCOVER, False)
     assert elements.VERSION.last(said) == 1
     assert list(map(str, elements.eids(said))) == ["00:00:5E:00:53:02", "00:00:5E:00:53:03"]
     assert elements.CALLED_NUMBER.last(said) == "4930555"
@@ -42,9 +42,9 @@ def test_a_question_is_read_as_the_draft_writes_it() -> None:
 
 
 def test_an_answer_is_read_as_the_draft_writes_it() -> None:
-    frame = Frame.decode(RESPONSE)
+    frame = DundiMessage.decode(RESPONSE)
     said = frame.said
-    assert (said.command, said.is_final) == (Command.DPRESPONSE, True)
+    assert (said.command, said.is_final) == (CommandCode.DPRESPONSE, True)
     eid = Eid.parse("00:00:5e:00:53:01")
     assert elements.ANSWER.every(said) == (NumberAnswer(eid, 2, 1, 100, "42@10.0.0.5:9"),)
     assert elements.HINT.last(said) == Hint(6, "495")
@@ -54,16 +54,16 @@ def test_an_answer_is_read_as_the_draft_writes_it() -> None:
 
 def test_the_highest_bits_of_transactions_say_nothing() -> None:
     """The bit that marks what is sent again is no part of the number."""
-    frame = Frame.decode(bytes.fromhex("8001 8002 03 04 40 00"))
+    frame = DundiMessage.decode(bytes.fromhex("8001 8002 03 04 40 00"))
     assert (frame.source, frame.destination, frame.expected, frame.sequence) == (1, 2, 3, 4)
 
 
 def test_encrypted_data_goes_to_the_end_whatever_its_length_says() -> None:
     value = bytes(range(16)) + bytes(304)
-    said = Said(Command.ENCRYPT, (elements.EID.of(Eid(b"abcdef")), elements.ENCRYPTED.of(value)))
-    written = Frame(1, 0, 0, 0, said).encode()
+    said = Said(CommandCode.ENCRYPT, (elements.EID.of(Eid(b"abcdef")), elements.ENCRYPTED.of(value)))
+    written = DundiMessage(1, 0, 0, 0, said).encode()
     assert written[8:18] == b"\x01\x06abcdef\x10" + bytes((320 & 0xFF,))
-    assert elements.ENCRYPTED.last(Frame.decode(written).said) == value
+    assert elements.ENCRYPTED.last(DundiMessage.decode(written).said) == value
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_encrypted_data_goes_to_the_end_whatever_its_length_says() -> None:
 )
 def test_what_is_no_message_is_one_error(data: str, why: str) -> None:
     with pytest.raises(NotDundi, match=why):
-        Frame.decode(bytes.fromhex(data))
+        DundiMessage.decode(bytes.fromhex(data))
 
 
 def test_a_message_that_is_too_long_is_none() -> None:
     with pytest.raises(NotDundi, match="8193 bytes"):
-        Frame.decode(bytes(8193))
+        DundiMessage.decode(bytes(8193))
 
 
 @pytest.mark.parametrize(
@@ -110,14 +110,14 @@ def test_an_element_that_is_not_as_its_type_has_it_is_one_error(
 
 def test_what_nobody_knows_is_left_alone() -> None:
     data = bytes.fromhex("0001 0000 00 00 2a 00 c803 010203")
-    frame = Frame.decode(data)
+    frame = DundiMessage.decode(data)
     assert (frame.said.command, frame.said.elements) == (42, (Element(200, b"\1\2\3"),))
     assert frame.encode() == data
 
 
 def test_a_cause_has_words_for_people() -> None:
-    said = Said(Command.DPRESPONSE, (Element(14, b"\x03Permission to context denied"),))
-    assert elements.CAUSE.last(said) == Cause(3, "Permission to context denied")
+    said = Said(CommandCode.DPRESPONSE, (Element(14, b"\x03Permission to context denied"),))
+    assert elements.CAUSE.last(said) == StatedCause(3, "Permission to context denied")
 
 
 @pytest.mark.parametrize("text", ["", "00:07:E9:3B:76", "00-07-E9-3B-76-60", "00:07:E9:3B:76:6g", "0007E93B7660"])
