@@ -8,9 +8,9 @@ from typing import Any
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.coupling.gateways import SERVICE as GATEWAY_SERVICE
-from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.numbers.gateways import SERVICE as GATEWAY_SERVICE
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command

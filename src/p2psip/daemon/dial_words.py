@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer, peer_uri
 from p2psip.daemon.endpoints import doors_of, own_names
 from p2psip.daemon.state.dial_plan_file import load_numbering

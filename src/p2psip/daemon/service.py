@@ -23,8 +23,8 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands

@@ -50,17 +50,20 @@ class LocateUser:
 class Tried(NamedTuple):
     """A place to which a request has gone in vain: its Request-URI, and what came of it.
 
-    `is_told` is true where somebody has said so, and not this peer because nobody has.
+    `is_told` is true where somebody has said so, and not this peer because nobody has; `is_gateway`, where the place
+    was one that calls numbers for others.
     """
 
     uri: SipUri
     status: int
     is_told: bool
+    is_gateway: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FindGateway:
-    """Which member calls this number for others, where nobody in the overlay has it? Answered by Located or NotLocated.
+    """Who calls this number, where nobody in the overlay has it: an Asterisk that a DUNDi peer knows, or a member who
+    calls for others? Answered by Located or NotLocated.
 
     `tried` are those that have had their turn; `otherwise` is what there is to say if there is no (other) gateway.
     """
@@ -106,6 +109,8 @@ class Target:
     """Which phones are reached by it, as `phone_mark` has them; empty where that is not known."""
     is_outside: bool = False
     """True for a server of another domain, and for a guest: neither a phone with a line nor a peer."""
+    is_gateway: bool = False
+    """True for what leads out of the overlay with a number, and may fail where another one does not."""
 
     @property
     def lead(self) -> SipUri:

@@ -1,4 +1,4 @@
-"""Numbers that nobody in the overlay has: which gateway calls them; a resolver (proxy/resolvers.py).
+"""Numbers that nobody in the overlay has: which gateway or DUNDi peer calls them; a resolver (proxy/resolvers.py).
 
 Theory of operation. A number is a user name first: only where the overlay knows nobody of that name (404) is a gateway
 asked for, or at once for an emergency number that no user of the overlay answers. The gateway's peer is sent the call
@@ -60,7 +60,7 @@ class ByGateway:
                 return FindGateway(number, _unreached(number), (), is_emergency)
         if after is None or not (is_emergency or is_number(number)):
             return None
-        by_gateways = tuple(each for each in after.tried if each.uri.param(GATEWAY_PARAM) is not None)
+        by_gateways = tuple(each for each in after.tried if each.is_gateway)
         if by_gateways:
             may_go_on = _is_the_gateways(by_gateways[-1])
         else:

@@ -256,7 +256,7 @@ class Gateways:
         if trunk is None:
             return None
         uri = self._uri(number, (Destination.node(self._node.node_id),))
-        target = Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}")
+        target = Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}", is_gateway=True)
         digits = trunk.terms.reach(number) or 0
         return NumberGateway(
             self._node.user, self._node.node_id, digits, trunk.terms.preference, 0.0, self._failed(uri), target
@@ -271,7 +271,8 @@ class Gateways:
         called = number if number.startswith(best.prefix) else best.prefix
         provider = known.provider
         uri = self._uri(called, provider.destination_list)
-        target = Target(uri, None, f"gateway {provider.user.partition('@')[0]}", is_doubtful=True)
+        label = f"gateway {provider.user.partition('@')[0]}"
+        target = Target(uri, None, label, is_doubtful=True, is_gateway=True)
         rtt_s = self._rtts.get(provider.node)
         digits, failed = len(best.prefix), self._failed(uri)
         return NumberGateway(provider.user, provider.node, digits, best.preference, rtt_s, failed, target)
