@@ -123,6 +123,13 @@ class NeighbourFacts:
     dropped: int
     failure: str
 
+    @property
+    def state(self) -> str:
+        """In a word."""
+        if not self.is_up:
+            return "silent"
+        return "not heard yet" if self.rtt_s is None else "answers"
+
 
 def number_in(context: str, dialled: str) -> str | None:
     """A number as it is written in a context; None for what is none there.
