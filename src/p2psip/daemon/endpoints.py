@@ -144,6 +144,7 @@ def doors_of(settings: PeerSettings, dundi: EntityTerms | None) -> OtherDomains:
         shared=frozenset(map(str.lower, settings.shared_domains)),
         guests=(*guests, *(() if dundi is None else dundi.calls)),
         host=settings.advertise[0] if settings.advertise else "",
+        reaches=() if dundi is None else dundi.reaches,
     )
 
 

@@ -50,7 +50,8 @@ class NeighbourTerms:
 
 @dataclass(frozen=True, slots=True)
 class EntityTerms:
-    """This peer as an entity. `host` is by which SIP servers call in, with a port if it is not the usual one.
+    """This peer as an entity. `host` is by which SIP servers call in, with a port if it is not the usual one. Numbers
+    that begin as in `reaches` are called for other members, who prefer this peer by `preference` to others that do.
 
     `about` is what an EIDQUERY is told: department, organization, locality, state_province, country, email, phone.
     """
@@ -62,6 +63,8 @@ class EntityTerms:
     contexts: tuple[OfferedContext, ...] = ()
     ttl: int = 8
     expiration_s: int = 300
+    reaches: tuple[str, ...] = ()
+    preference: int = 50
     about: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -22,6 +22,7 @@ from p2psip.dundi.values import EntityTerms, FindOwn, NumberPlace, NumberSought
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor, fetch_request
+from p2psip.sip.entities.gateway.offer import OfferedNumbers
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target
 from p2psip.sip.entities.registrar.ways import outside_target
 from p2psip.sip.message.uri import SipUri, escape_user
@@ -61,6 +62,7 @@ class DundiNumbers:
         self._gateways = gateways
         self._overlay = node.configuration.instance_name
         self._waiting: dict[int, FindGateway] = {}
+        self._offered: tuple[OfferedNumbers, ...] = ()
         self._effects: list[Effect] = []
 
     def start(self, now: float) -> None:
@@ -131,6 +133,19 @@ class DundiNumbers:
                     case _:
                         self._effects.append(effect)
 
+        self._offer(now)
+
+    def _offer(self, now: float) -> None:
+        """What other members may call through this peer, as long as some neighbour has answered."""
+        if self.entity is None:
+            return
+        terms = self.entity.terms
+        is_there = any(each.is_up and each.rtt_s is not None for each in self.entity.facts)
+        offered = tuple(OfferedNumbers(prefix, terms.preference) for prefix in terms.reaches if is_there)
+        if offered != self._offered:
+            self._offered = offered
+            self._gateways.announce_beyond(offered, now)
+
     def _find_own(self, entity: Entity, token: int, user: str, now: float) -> None:
         """As who calls: a line of this peer, or who has a record in the overlay."""
         try:
@@ -158,6 +173,9 @@ class DundiNumbers:
         said = question.otherwise
         reason = f"{said.reason or said.phrase}; DUNDi: {'; '.join(sought.said)}"
         otherwise = NotLocated(said.status, said.phrase, reason)
+        if question.is_here:
+            self._effects.append(AskAnswered(token, otherwise))
+            return
         self._gateways.locate(token, replace(question, otherwise=otherwise), now)
 
     def _target(self, place: NumberPlace) -> Target:

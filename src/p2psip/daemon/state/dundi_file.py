@@ -25,12 +25,14 @@ from p2psip.dundi.session_keys import KEY_BITS, EntityKeys
 from p2psip.dundi.values import PORT, EntityTerms, IpNetwork, NeighbourTerms, OfferedContext
 from p2psip.net.disk.files import read_file, read_text
 from p2psip.net.sockets.addresses import ip_port
+from p2psip.sip.entities.gateway.offer import PREFERENCE_MAX
 
 DUNDI_FILE = "dundi.toml"
 
 EidText = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 About = Annotated[str, msgspec.Meta(max_length=NUMBER_BYTES_MAX // 4)]
+Reached = Annotated[str, msgspec.Meta(pattern=r"^\+?[0-9*#]{1,32}$")]
 Prefix = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9+*#._-]{0,64}$")]
 
 
@@ -64,6 +66,8 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = PORT
     ttl: Annotated[int, msgspec.Meta(ge=1, le=TTL_MAX)] = 8
     expiration_s: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 300
+    reaches: Annotated[tuple[Reached, ...], msgspec.Meta(max_length=PREFIXES_MAX)] = ()
+    preference: Annotated[int, msgspec.Meta(ge=0, le=PREFERENCE_MAX)] = 50
     department: About = ""
     organization: About = ""
     locality: About = ""
@@ -84,6 +88,8 @@ _WANTED = {
     "port": "a UDP port",
     "ttl": f"how many hops a question may go on, a number from 1 to {TTL_MAX}",
     "expiration_s": "how long others may remember an answer, in seconds up to 65535",
+    "reaches": 'how numbers begin that are called for other members, as ["+1256"]',
+    "preference": f"a number from 0 to {PREFERENCE_MAX}: of several who reach a number the greatest is taken",
     "name": "what you call it in quotes: of a peer small letters, digits and -, of a context what the others call it",
     "numbers": 'how numbers begin that may be asked for, as ["4930555"]; [""] is any',
     "weight": "a number from 0 to 59999: the smallest is called first",
@@ -129,6 +135,8 @@ def _read(text: str, state_dir: Path) -> EntityTerms:
         tuple(OfferedContext(each.name, each.numbers, each.weight) for each in file.context),
         file.ttl,
         file.expiration_s,
+        file.reaches,
+        file.preference,
         {name: getattr(file, name) for name in _ABOUT},
     )
     _check(terms, lines)

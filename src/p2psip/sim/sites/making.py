@@ -82,6 +82,6 @@ def make_peer(
         media="auto" if has_call_paths else "direct",
         has_call_paths=has_call_paths,
         numbering=numbering or Numbering(),
-        other_domains=OtherDomains(guests=() if dundi is None else dundi.calls),
+        other_domains=OtherDomains() if dundi is None else OtherDomains(guests=dundi.calls, reaches=dundi.reaches),
     )
     return Peer(node, server, rng, now, tuple(trunks), dundi)

@@ -72,6 +72,8 @@ class FindGateway:
     otherwise: NotLocated
     tried: tuple[Tried, ...] = ()
     is_emergency: bool = False
+    is_here: bool = False
+    """True for what another member has sent to this peer to have it called: no other member is asked."""
 
 
 class RegisteredBinding(NamedTuple):

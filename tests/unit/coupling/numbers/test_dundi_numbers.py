@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from dundi_bench import THEM, US, keys, pair
@@ -12,6 +13,7 @@ from trunk_bench import ANSWER, SDP
 
 from p2psip.base.address import Address
 from p2psip.dundi.values import EntityTerms, NeighbourTerms, NumberSought, OfferedContext
+from p2psip.reload.config.configuration import REDIR_KIND, SIP_REGISTRATION_KIND, ServicePermission
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
@@ -89,10 +91,11 @@ class Both:
         return said
 
 
-def both(*, is_encrypted: bool = False, peers: int = 2, **changes: object) -> Both:
-    world = SimulatedPeers("dundi", 0)
-    terms = replace(TERMS, neighbours=(replace(NEIGHBOUR, keys=keys(is_encrypted=is_encrypted), **changes),))  # type: ignore[arg-type]
-    for number in range(peers):
+def both(*, is_encrypted: bool = False, reaches: tuple[str, ...] = (), **settings: Any) -> Both:
+    """`settings` are of the overlay."""
+    world = SimulatedPeers("dundi", 0, **settings)
+    terms = replace(TERMS, neighbours=(replace(NEIGHBOUR, keys=keys(is_encrypted=is_encrypted)),), reaches=reaches)
+    for number in range(2):
         world.add(number, dundi=terms if number == 0 else None)
         world.run(3.0)
     world.run(20.0, stop=lambda: all(site.peer.node.is_serving for site in world.sites.values()))
@@ -190,6 +193,37 @@ def test_the_word_of_a_neighbour_leads_to_no_other_address() -> None:
     both_.asterisk.numbers["home", "700"] = [answer_ie(bytes(THEM), "700@10.45.0.1")]
     assert both_.call(alice, "700").startswith("404 ")
     assert victim.heard == []
+
+
+def test_phones_of_other_peers_call_through_the_peer_that_has_the_neighbour() -> None:
+    """It is a gateway for what it reaches, announced as long as the neighbour is there."""
+    both_ = both(
+        required_kinds=(SIP_REGISTRATION_KIND, REDIR_KIND),
+        services=(ServicePermission("gateway", (f"peer-*@{OVERLAY}",)),),
+        reaches=("70",),
+    )
+    (alice,) = both_.world.with_phones((1, "alice"))
+    both_.world.run(10.0)
+    assert both_.world[0].peer.services.names == ["gateway"]
+    both_.asterisk.numbers["home", "700"] = [
+        answer_ie(bytes(THEM), "700@10.44.0.9", weight=1),
+        answer_ie(bytes(THEM), f"700@{PBX.host}", weight=2),
+    ]
+    broken = Pbx(both_.world[0], 503)
+    both_.world[0].outsiders[Address("10.44.0.9", 5060)] = broken.receive
+    assert both_.call(alice, "700") == "talks"
+    assert (len(broken.called), both_.pbx.called) == (1, [f"sip:700@{PBX.host}"])
+    assert [m.method for m in both_.pbx.heard if isinstance(m, Request)] == ["INVITE", "ACK", "BYE"]
+    # Another gateway may have what this one has not.
+    assert both_.call(alice, "701").startswith("500 ")
+    both_.pbx.heard.clear()
+    # What it does not reach it is no gateway for, whatever its neighbour has.
+    both_.asterisk.numbers["home", "800"] = [answer_ie(bytes(THEM), f"800@{PBX.host}")]
+    assert both_.call(alice, "800").startswith("404 ")
+    assert both_.pbx.called == []
+    both_.asterisk.is_there = False
+    both_.world.run(140.0)
+    assert both_.world[0].peer.services.names == []
 
 
 # In

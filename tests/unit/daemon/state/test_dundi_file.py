@@ -67,6 +67,7 @@ def test_no_file_is_no_entity(tmp_path: Path) -> None:
 
 def test_what_it_may_say(tmp_path: Path) -> None:
     more = 'listen = "44.130.60.1"\nport = 4521\nttl = 4\nexpiration_s = 60\norganization = "The club"\n'
+    more += 'reaches = ["+1256"]\npreference = 60\n'
     terms = read(tmp_path, more + SMALL + KEYS + 'calls = ["44.130.60.0/24", "44.130.61.9"]\n')
     assert (str(terms.eid), terms.host, terms.local) == (
         "00:00:5E:00:53:01",
@@ -75,6 +76,7 @@ def test_what_it_may_say(tmp_path: Path) -> None:
     )
     assert (terms.ttl, terms.expiration_s, terms.about["organization"]) == (4, 60, "The club")
     assert terms.contexts == (OfferedContext("e164", ("4930555",)),)
+    assert (terms.reaches, terms.preference) == (("+1256",), 60)
     (peer,) = terms.neighbours
     assert (peer.name, str(peer.eid), peer.address) == ("pbx", "00:00:5E:00:53:02", Address("44.130.60.2", 4520))
     assert (peer.include, peer.permit) == (("e164",), frozenset({"e164"}))
@@ -100,6 +102,11 @@ def test_the_servers_of_neighbours_are_guests(tmp_path: Path) -> None:
         ('host = "44.130.60.1"', 'host = "sip:x@y"', "line 2: host: write an address in quotes, with a port if"),
         ("[[context]]", "colour = 1\n[[context]]", "line 4: there is no setting colour; there are eid, host, listen"),
         ("[[context]]", 'listen = "here"\n[[context]]', "line 4: listen: write an address of this machine"),
+        (
+            "[[context]]",
+            'reaches = ["1x"]\n[[context]]',
+            "line 4: reaches: write how numbers begin that are",
+        ),
         ("[[context]]", "ttl = 99\n[[context]]", "line 4: ttl: write how many hops a question may go on"),
         ("[[context]]", "[context]", "line 4: context: write a section [[context]], with two brackets"),
         ('["4930555"]', '"4930555"', 'line 6: numbers: write how numbers begin that may be asked for, as ["4930555"]'),

@@ -14,7 +14,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM, is_number
 from p2psip.sip.entities.gateway.trunk import Trunk, best_of
 from p2psip.sip.entities.own import is_user
-from p2psip.sip.entities.proxy.resolvers import Asked, Resolution
+from p2psip.sip.entities.proxy.resolvers import After, Asked, Resolution
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target, Tried
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.uri import SipUri
@@ -38,18 +38,29 @@ class ByGateway:
         if asked.routed.request.method != "INVITE" or not is_user(asked.uri, self._config):
             return None
         if asked.uri.param(GATEWAY_PARAM) is not None:
-            return self._here(asked.uri) if asked.after is None else None
+            return self._here(asked.uri) if asked.after is None else self._here_again(asked.uri, asked.after)
         if asked.source.peer is not None and not asked.turns:
             return None
         return self._elsewhere(asked)
 
-    def _here(self, uri: SipUri) -> Located | NotLocated:
-        """By which trunk of this peer."""
-        trunk = best_of(self._trunks, uri.user_name)
-        if trunk is None:
-            # The caller's peer tries another gateway: this one has said once that it could.
-            return NotLocated(503, phrase_of(503), f"no trunk of this peer reaches {uri.user_name} now")
-        return Located((Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}"),))
+    def _here(self, uri: SipUri) -> Located | NotLocated | FindGateway:
+        """By which trunk of this peer, or as its neighbours by DUNDi say."""
+        number = uri.user_name
+        trunk = best_of(self._trunks, number)
+        if trunk is not None:
+            return Located((Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}"),))
+        # The caller's peer tries another gateway: this one has said once that it could.
+        otherwise = NotLocated(503, phrase_of(503), f"nothing behind this peer reaches {number} now")
+        is_reached = any(number.startswith(prefix) for prefix in self._config.other_domains.reaches)
+        return FindGateway(number, otherwise, is_here=True) if is_reached else otherwise
+
+    def _here_again(self, uri: SipUri, after: After) -> FindGateway | None:
+        """A place that a neighbour has named has failed: the next."""
+        tried = tuple(each for each in after.tried if each.is_gateway)
+        if not (tried and _is_the_gateways(tried[-1])):
+            return None
+        otherwise = NotLocated(after.status, phrase_of(after.status), after.reason)
+        return FindGateway(uri.user_name, otherwise, tried, is_here=True)
 
     def _elsewhere(self, asked: Asked) -> FindGateway | None:
         after, number, is_emergency = asked.after, asked.uri.user_name, self._is_emergency(asked)
