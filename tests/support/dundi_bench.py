@@ -51,13 +51,13 @@ TERMS = EntityTerms(
 
 
 class DundiBench:
-    """`users` are those of the overlay; `loses` says which datagrams do not arrive."""
+    """`users` of the overlay by their numbers; `loses` says which datagrams do not arrive."""
 
     def __init__(self, *, is_encrypted: bool = False, **changes: object) -> None:
         terms = replace(TERMS, neighbours=(neighbour(keys=keys(is_encrypted=is_encrypted)),))
         self.entity = Entity(replace(terms, **changes), random.Random(1))  # type: ignore[arg-type]
         self.now = 0.0
-        self.users = {"+4930555123", "42"}
+        self.users = {"+4930555123": "+4930555123", "42": "42", "45": "dl1abc", "46": "x" * 300}
         self.loses: Callable[[bytes], bool] = lambda _: False
         self.sent: list[tuple[float, bytes]] = []
         self.found: list[NumberSought] = []
@@ -140,10 +140,10 @@ class DundiBench:
                 self.sent.append((self.now, data))
                 if not self.loses(data) and remote in self.others:
                     self.others[remote].hear(data)
-            case Ask(token, FindOwn(user)):
-                self.asked.append(user)
+            case Ask(token, FindOwn(number)):
+                self.asked.append(number)
                 if not self.is_overlay_mute:
-                    self.entity.handle_answer(token, user in self.users, self.now)
+                    self.entity.handle_answer(token, self.users.get(number, ""), self.now)
             case NumberSought():
                 self.found.append(effect)
             case Note():

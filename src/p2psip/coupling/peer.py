@@ -148,7 +148,8 @@ class Peer:
         self.traces = Traces(node)
         self.services = ServiceDiscovery(node)
         self.gateways = Gateways(node, self.services, trunked, self.overlay)
-        self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, rng)
+        plan = server.numbering.plan
+        self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
         self._timed = (*timed, self.dundi, self.flows)
         self.began_at = now

@@ -28,6 +28,10 @@ BLOCK_BYTES: Final = 128
 """Of RSA with 1024 bits: an encrypted key, a signature of one."""
 
 _ANSWER: Final = struct.Struct("!6sBHH")
+
+DESTINATION_BYTES_MAX: Final = VALUE_BYTES_MAX - _ANSWER.size
+"""Of an answer."""
+
 _HINT: Final = struct.Struct("!H")
 _EID: Final = re.compile(r"[0-9A-F]{2}(:[0-9A-F]{2}){5}", re.IGNORECASE)
 
@@ -204,7 +208,7 @@ class _Empty:
 class _Answer:
     def write(self, value: NumberAnswer) -> bytes:
         head = _ANSWER.pack(value.eid, value.protocol, value.flags, value.weight)
-        return head + _text(value.destination, VALUE_BYTES_MAX - _ANSWER.size)
+        return head + _text(value.destination, DESTINATION_BYTES_MAX)
 
     def read(self, data: bytes) -> NumberAnswer:
         if len(data) < _ANSWER.size:

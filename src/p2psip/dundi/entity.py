@@ -80,7 +80,7 @@ class Entity:
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
         """The answer to FindOwn."""
-        assert isinstance(answer, bool), f"FindOwn is not answered by {answer}"
+        assert isinstance(answer, str), f"FindOwn is not answered by {answer}"
         self._own.handle_answer(token, answer, now)
 
     def handle_timeout(self, now: float) -> None:

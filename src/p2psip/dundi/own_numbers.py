@@ -1,9 +1,9 @@
 """What neighbours are told: which numbers the overlay has, and who this peer is.
 
 Theory of operation. A neighbour asks for a number in a context, of which its terms say whether it may. Where the number
-begins as the operator has offered it, the overlay is asked whether anybody has that name; if so the answer is this
-peer's own address for SIP. Nobody else is asked: this peer answers for the overlay, and passes no question on, so that
-none goes in a circle by it. Of what is not offered a hint says how numbers begin that need not be asked for.
+begins as the operator has offered it, the overlay is asked who is meant by it; if anybody is, the answer is that name
+at this peer's own address for SIP. Nobody else is asked: this peer answers for the overlay, and passes no question on,
+so that none goes in a circle by it. Of what is not offered a hint says how numbers begin that need not be asked for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from p2psip.dundi.elements import (
     CALLED_CONTEXT,
     CALLED_NUMBER,
     CAUSE,
+    DESTINATION_BYTES_MAX,
     E164,
     EXPIRATION,
     HINT,
@@ -65,7 +66,7 @@ class OwnNumbers:
         self._terms = terms
         self._contexts = {each.name.lower(): each for each in terms.contexts}
         self._exchanges = exchanges
-        self._asks: Asks[tuple[NeighbourExchange, OfferedContext, str]] = Asks(OWN_ANSWERS_MAX)
+        self._asks: Asks[tuple[NeighbourExchange, OfferedContext]] = Asks(OWN_ANSWERS_MAX)
         self._effects: list[Effect] = []
 
     def request(self, exchange: NeighbourExchange, said: Said, now: float, *, is_encrypted: bool) -> None:
@@ -85,18 +86,20 @@ class OwnNumbers:
             case CommandCode.REGREQ:
                 self._refuse(exchange, said.command, "Addresses are set up here", now)
 
-    def handle_answer(self, token: int, is_there: bool, now: float) -> None:
-        """The overlay has said whether it has a number."""
+    def handle_answer(self, token: int, user: str, now: float) -> None:
+        """The overlay has said who is meant by a number, "" if nobody."""
         if (waiting := self._asks.answered(token)) is None:
             return
-        exchange, context, number = waiting
+        exchange, context = waiting
+        destination = f"{user}@{self._terms.host}"
         flags = AnswerFlags.EXISTS | AnswerFlags.CANMATCH
-        found = (self._answer_of(context, number, flags),) if is_there else ()
+        is_there = bool(user) and len(destination.encode()) <= DESTINATION_BYTES_MAX
+        found = (self._answer_of(context, flags, destination),) if is_there else ()
         self._respond(exchange, found, Hint(HintFlags.UNAFFECTED), now)
 
     def handle_timeout(self, now: float) -> None:
         """What the overlay has not said in time."""
-        for exchange, _, _ in self._asks.expired(now):
+        for exchange, _ in self._asks.expired(now):
             self._refuse(exchange, CommandCode.DPDISCOVER, "The overlay has not answered in time", now)
 
     def next_deadline(self) -> Deadline | None:
@@ -134,7 +137,7 @@ class OwnNumbers:
             self._look(exchange, context, number, now)
         elif any(prefix.startswith(number) for prefix in context.prefixes):
             flags = AnswerFlags.CANMATCH | AnswerFlags.MATCHMORE
-            self._respond(exchange, (self._answer_of(context, number, flags),), Hint(HintFlags.UNAFFECTED), now)
+            self._respond(exchange, (self._answer_of(context, flags),), Hint(HintFlags.UNAFFECTED), now)
         else:
             hint = Hint(HintFlags.UNAFFECTED | HintFlags.DONT_ASK, _beginning(number, context.prefixes))
             self._respond(exchange, (), hint, now)
@@ -144,11 +147,9 @@ class OwnNumbers:
             self._refuse(exchange, CommandCode.DPDISCOVER, "Too much is asked for", now)
             return
         question = FindOwn(name_of(context.name, number))
-        self._effects.append(self._asks.ask(question, (exchange, context, number), now + OWN_ANSWER_S))
+        self._effects.append(self._asks.ask(question, (exchange, context), now + OWN_ANSWER_S))
 
-    def _answer_of(self, context: OfferedContext, number: str, flags: AnswerFlags) -> NumberAnswer:
-        name = name_of(context.name, number)
-        destination = f"{name}@{self._terms.host}" if AnswerFlags.EXISTS in flags else ""
+    def _answer_of(self, context: OfferedContext, flags: AnswerFlags, destination: str = "") -> NumberAnswer:
         return NumberAnswer(self._terms.eid, SIP_PROTOCOL, flags, context.weight, destination)
 
     def _about(self, said: Said) -> tuple[Element, ...]:

@@ -98,9 +98,9 @@ class SendDundi(Effect):
 
 @dataclass(frozen=True, slots=True)
 class FindOwn:
-    """Does anybody in the overlay have this name? Answered by True or False."""
+    """Who in the overlay is meant by this number? Answered by the user part of a SIP URI; "" if nobody is."""
 
-    user: str
+    number: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,19 @@ def test_an_answer_has_the_weight_of_its_context() -> None:
     assert answer(bench).all(5) == [bytes(US) + struct.pack("!BHH", 2, 5, 10) + b"42@192.0.2.1"]
 
 
+def test_an_answer_names_who_is_meant_by_the_number() -> None:
+    """That is for the overlay to say: a name that nobody can dial, say."""
+    bench = DundiBench().up()
+    bench.asterisk.discover("45", "home")
+    assert answer(bench).one(5)[11:] == b"dl1abc@192.0.2.1"
+
+
+def test_a_destination_that_is_too_long_for_an_answer_is_none() -> None:
+    bench = DundiBench().up()
+    bench.asterisk.discover("46", "home")
+    assert answer(bench).all(5) == []
+
+
 def test_what_nobody_in_the_overlay_has_has_no_answer() -> None:
     bench = DundiBench().up()
     bench.asterisk.discover("43", "home")

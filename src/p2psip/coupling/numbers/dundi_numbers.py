@@ -23,6 +23,7 @@ from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor, fetch_request
 from p2psip.sip.entities.gateway.offer import OfferedNumbers
+from p2psip.sip.entities.numbers.dial_plan import DialPlan
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target
 from p2psip.sip.entities.registrar.ways import outside_target
 from p2psip.sip.message.uri import SipUri, escape_user
@@ -30,10 +31,13 @@ from p2psip.sip.message.uri import SipUri, escape_user
 
 @dataclass(frozen=True, slots=True)
 class NumberContext:
-    """The Fetch of a record of which a neighbour wants to know whether it is there; `token` is the entity's."""
+    """The Fetch of a record of which a neighbour wants to know whether it is there; `token` is the entity's, `user` who
+    is called if it is.
+    """
 
     token: int
     aor: str
+    user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class DundiNumbers:
         publisher: Publisher,
         locator: Locator,
         gateways: Gateways,
+        plan: DialPlan,
         rng: random.Random,
     ) -> None:
         self.entity = None if terms is None else Entity(terms, rng)
@@ -60,6 +65,7 @@ class DundiNumbers:
         self._publisher = publisher
         self._locator = locator
         self._gateways = gateways
+        self._plan = plan
         self._overlay = node.configuration.instance_name
         self._waiting: dict[int, FindGateway] = {}
         self._offered: tuple[OfferedNumbers, ...] = ()
@@ -102,7 +108,7 @@ class DundiNumbers:
         """The end of a Fetch."""
         assert self.entity is not None, "it has asked"
         is_there = isinstance(result, Answer) and bool(self._locator.read(context.aor, result, now).entries)
-        self.entity.handle_answer(context.token, is_there, now)
+        self.entity.handle_answer(context.token, context.user if is_there else "", now)
         self._carry(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -126,8 +132,8 @@ class DundiNumbers:
         while self.entity is not None and (effects := self.entity.drain()):
             for effect in effects:
                 match effect:
-                    case Ask(token, FindOwn(user)):
-                        self._find_own(self.entity, token, user, now)
+                    case Ask(token, FindOwn(number)):
+                        self._find_own(self.entity, token, number, now)
                     case NumberSought(_ForCall(token)):
                         self._sought(token, effect, now)
                     case _:
@@ -146,19 +152,22 @@ class DundiNumbers:
             self._offered = offered
             self._gateways.announce_beyond(offered, now)
 
-    def _find_own(self, entity: Entity, token: int, user: str, now: float) -> None:
-        """As who calls: a line of this peer, or who has a record in the overlay."""
+    def _find_own(self, entity: Entity, token: int, number: str, now: float) -> None:
+        """Who is meant by the dial plan, as who has no line dials: a line of this peer, or who has a record."""
+        ruled = self._plan.ruled(number, None)
+        name = number if ruled is None else "" if ruled.refusal else ruled.number
         try:
-            aor = canonical_aor(f"{escape_user(user.lower())}@{self._overlay}")
+            aor = canonical_aor(f"{escape_user(name.lower())}@{self._overlay}")
         except NotAnAor:
-            entity.handle_answer(token, False, now)
+            entity.handle_answer(token, "", now)
             return
-        if self._publisher.meant(user) is not None:
-            entity.handle_answer(token, True, now)
+        if self._publisher.meant(name) is not None:
+            entity.handle_answer(token, escape_user(name), now)
         elif self._node.is_connected:
-            self._node.fetch(fetch_request(aor, self._node.hash_name), NumberContext(token, aor), now)
+            found = NumberContext(token, aor, escape_user(name))
+            self._node.fetch(fetch_request(aor, self._node.hash_name), found, now)
         else:
-            entity.handle_answer(token, False, now)
+            entity.handle_answer(token, "", now)
 
     def _sought(self, token: int, sought: NumberSought, now: float) -> None:
         """The neighbours have said what they know; the next of it that has not been tried, or else the gateways."""

@@ -17,6 +17,8 @@ from p2psip.reload.config.configuration import REDIR_KIND, SIP_REGISTRATION_KIND
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
+from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
@@ -244,6 +246,23 @@ def test_the_asterisk_asks_and_its_call_rings_the_phone(is_encrypted: bool, peer
     both_.world.run(5.0, stop=lambda: 200 in both_.pbx.answers)
     assert bob.talks
     assert both_.pbx.answers[:3] == [100, 180, 200]
+
+
+def test_the_dial_plan_says_who_is_meant_by_a_number() -> None:
+    """Names that are callsigns are reached by what these spell on the keypad; a rule for some lines is for no other."""
+    rules = (
+        Rule("351222", "first", to="dl1abc"),
+        Rule("99", "second", to="dl1abc", lines=frozenset({"alice"})),
+        Rule("98", "third", refuse="No"),
+    )
+    both_ = both(numbering=Numbering(DialPlan(rules)))
+    both_.world.with_phones((1, "dl1abc"))
+    for number, found in (("351222", [f"dl1abc@{HERE}"]), ("99", []), ("98", []), ("dl1abc", [f"dl1abc@{HERE}"])):
+        both_.asterisk.heard.clear()
+        both_.asterisk.discover(number, "home")
+        both_.world.run(2.0)
+        (answer,) = [each for each in both_.asterisk.heard if each.said == 0x42 | FINAL]
+        assert [each[11:].decode() for each in answer.all(5)] == found
 
 
 def test_whom_nobody_in_the_overlay_is_the_asterisk_is_not_told_of() -> None:
