@@ -27,7 +27,6 @@ from p2psip.daemon.dial_words import (
 )
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import (
-    dundi_of,
     lines_of,
     lookup_report,
     nat_report,
@@ -82,7 +81,6 @@ class Commands:
             "status": lambda: status_of(self._peer, boot_time()),
             "lines": lambda: lines_of(self._peer, boot_time()),
             "trunks": lambda: trunks_of(self._peer, boot_time()),
-            "dundi": lambda: dundi_of(self._peer, boot_time()),
             "reload-lines": lambda: {"problems": self._reload_lines()},
             "reload-identity": self._reload_identity,
         }

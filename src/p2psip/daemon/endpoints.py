@@ -15,7 +15,7 @@ from p2psip.daemon.state.settings import PeerSettings
 from p2psip.daemon.state.state import PeerState
 from p2psip.dundi.values import EntityTerms
 from p2psip.net.peer_host import Endpoints
-from p2psip.net.sockets.addresses import LOOPBACKS, usable_hosts
+from p2psip.net.sockets.addresses import LOOPBACKS, split_host_port, usable_hosts
 from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -146,6 +146,14 @@ def doors_of(settings: PeerSettings, dundi: EntityTerms | None) -> OtherDomains:
         host=settings.advertise[0] if settings.advertise else "",
         reaches=() if dundi is None else dundi.reaches,
     )
+
+
+def unknown_host(dundi: EntityTerms | None, settings: PeerSettings, overlay: str, known_as: KnownAs) -> str:
+    """By which host DUNDi peers are told to call in, if that is none of this peer's; "" if it is."""
+    if dundi is None:
+        return ""
+    host = split_host_port(dundi.host, 0)[0].lower()
+    return "" if host in own_names(settings, overlay) or host in known_as.own else host
 
 
 def relay_terms(settings: PeerSettings) -> RelayTerms:

@@ -29,7 +29,7 @@ from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config, unknown_host
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
@@ -54,7 +54,7 @@ from p2psip.daemon.state.kept import (
 from p2psip.daemon.state.line_files import line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.daemon.state.trunks_file import load_trunks
-from p2psip.dundi.values import EntityTerms, NumberSought
+from p2psip.dundi.values import NumberSought
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
@@ -167,17 +167,17 @@ class PeerService:
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         keylog = keylogger()
         link_types = self._link_types()
-        dundi = load_dundi(self._state.directory)
-        endpoints = endpoints_of(self._state.settings, link_types, dundi)
+        self._dundi = load_dundi(self._state.directory)
+        endpoints = endpoints_of(self._state.settings, link_types, self._dundi)
         self._has_calls_port = bool(endpoints.calls)
         self._present = self._look_for_hosts()
         self._known_as = KnownAs.of(self._state.settings, self._present)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
             if store.set_aside is not None:
                 self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
-            server = server_config(self._state, endpoints, self._known_as, dundi)
+            server = server_config(self._state, endpoints, self._known_as, self._dundi)
             self._role = RoleKeeper(self._state, self._known_as.overlay, self._journal, now)
-            self._peer = self._compose(store, server, dundi, wall, now)
+            self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
             self._host = PeerHost(self._peer, settings, self._on_effect)
@@ -185,7 +185,7 @@ class PeerService:
             self._host.own_certificate_ends = self._state.identity.not_after
             self._phone_certificate = PhoneCertificate(self._state)
             self._use_phone_tls()
-            if self._state.settings.calls_other_domains or dundi is not None:
+            if self._state.settings.calls_other_domains or self._dundi is not None:
                 self._host.use_domains(domains_trusted(self._state), self._state.settings.name_server_address)
             self._commands = Commands(
                 self._peer,
@@ -211,9 +211,7 @@ class PeerService:
 
     # Beginning
 
-    def _compose(
-        self, store: DiskStore, server: ServerConfig, dundi: EntityTerms | None, wall: WallClock, now: float
-    ) -> Peer:
+    def _compose(self, store: DiskStore, server: ServerConfig, wall: WallClock, now: float) -> Peer:
         state, configuration = self._state, self._state.configuration
         rng = random.SystemRandom()
         verifier, plugin = CertificateVerifier(configuration), plugins.topology(configuration.topology_plugin)
@@ -234,7 +232,7 @@ class PeerService:
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )
         node = Node(state.identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
-        return Peer(node, server, rng, now, load_trunks(state.directory), dundi)
+        return Peer(node, server, rng, now, load_trunks(state.directory), self._dundi)
 
     def _site_ports(self) -> SitePorts:
         settings, has_ice = self._state.settings, not self._state.configuration.no_ice
@@ -259,6 +257,9 @@ class PeerService:
         if self._state.settings.media_engine and self._peer.server.relay.engine is None:
             means = 'media is "auto", and without ICE "direct": set "anchor"'
             self._journal.warning("media engine not used", means=means)
+        if host := unknown_host(self._dundi, self._state.settings, self._peer.overlay, self._known_as):
+            means = "calls that come by DUNDi are refused"
+            self._journal.warning("host of dundi.toml is not of this peer", host=host, means=means)
         self.load_lines()
         for rule in WatchRules(self._state.settings.watchers).unknown(line_names(self._state.directory)):
             means = "nobody watches by it, until a line of that name is added"

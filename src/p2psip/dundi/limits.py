@@ -36,7 +36,7 @@ WAITING_MAX: Final = 1024
 """Calls that wait for that."""
 
 CACHE_MAX: Final = 4096
-"""Numbers of one neighbour of which is remembered what it has said."""
+"""Words of neighbours about numbers that are remembered, of all together."""
 
 PLACES_MAX: Final = 8
 """Of one number."""

@@ -139,7 +139,7 @@ def number_in(context: str, dialled: str) -> str | None:
 
     In e164 numbers have their country code and no plus, by which they are told from others here.
     """
-    if context == E164:
+    if context.lower() == E164:
         is_there = dialled.startswith("+") and dialled[1:].isascii() and dialled[1:].isdigit()
         return dialled[1:] if is_there else None
     return dialled
@@ -147,7 +147,7 @@ def number_in(context: str, dialled: str) -> str | None:
 
 def name_of(context: str, number: str) -> str:
     """The other way round: as whom the overlay knows a number of a context."""
-    return f"+{number}" if context == E164 else number
+    return f"+{number}" if context.lower() == E164 else number
 
 
 def read_place(destination: str, neighbour: NeighbourTerms, weight: int) -> NumberPlace | None:
