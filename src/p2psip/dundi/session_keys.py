@@ -14,7 +14,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
@@ -79,6 +79,16 @@ def make_session_key(keys: EntityKeys, rng: random.Random) -> SessionKey:
     key = rng.randbytes(SESSION_KEY_BYTES)
     encrypted = keys.inkey.encrypt(key, _OAEP)
     return SessionKey(key, encrypted, keys.outkey.sign(encrypted, PKCS1v15(), hashes.SHA1()))
+
+
+def why_unusable(keys: EntityKeys, rng: random.Random) -> str:
+    """Why nothing can be encrypted with these keys here; "" if it can. Some systems do no signatures with SHA-1."""
+    try:
+        made = make_session_key(keys, rng)
+        keys.outkey.public_key().verify(made.signature, made.encrypted, PKCS1v15(), hashes.SHA1())
+    except (UnsupportedAlgorithm, InternalError, ValueError) as error:
+        return f"this machine does no RSA with SHA-1, which DUNDi is signed with: {error}"
+    return ""
 
 
 def open_session_key(keys: EntityKeys, encrypted: bytes, signature: bytes) -> SessionKey:

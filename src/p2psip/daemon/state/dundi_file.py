@@ -7,6 +7,7 @@ own, as Asterisk has them: public ones in PEM, and private ones that only the pe
 from __future__ import annotations
 
 import ipaddress
+import random
 import stat
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -21,7 +22,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.toml_lines import Mistake, TomlLines, described, parse_toml
 from p2psip.dundi.elements import Eid
 from p2psip.dundi.limits import NEIGHBOURS_MAX, NUMBER_BYTES_MAX, PREFIXES_MAX, TTL_MAX
-from p2psip.dundi.session_keys import KEY_BITS, EntityKeys
+from p2psip.dundi.session_keys import KEY_BITS, EntityKeys, why_unusable
 from p2psip.dundi.values import PORT, EntityTerms, IpNetwork, NeighbourTerms, OfferedContext
 from p2psip.net.disk.files import read_file, read_text
 from p2psip.net.sockets.addresses import ip_port
@@ -165,6 +166,8 @@ def _terms(neighbour: _Neighbour, at: _At, state_dir: Path) -> NeighbourTerms:
     keys = None
     if neighbour.inkey:
         keys = EntityKeys(_inkey(neighbour.inkey, at, state_dir), _outkey(neighbour.outkey, at, state_dir))
+        if why := why_unusable(keys, random.SystemRandom()):
+            at.wrong("outkey", why)
     return NeighbourTerms(
         neighbour.name,
         Eid.parse(neighbour.eid),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from dundi_bench import pair
@@ -16,6 +18,8 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.endpoints import doors_of
 from p2psip.daemon.state.dundi_file import DUNDI_FILE, load_dundi
 from p2psip.daemon.state.settings import make_settings
+from p2psip.dundi import session_keys
+from p2psip.dundi.session_keys import EntityKeys
 from p2psip.dundi.values import EntityTerms, OfferedContext
 
 SMALL = """eid = "00:00:5E:00:53:01"
@@ -161,3 +165,14 @@ def test_no_two_are_the_same(tmp_path: Path) -> None:
 def test_a_private_key_is_its_owners_alone(tmp_path: Path) -> None:
     with pytest.raises(LocalMisuse, match=r"line 15: others may read .*ours\.key: `chmod 600 "):
         read(tmp_path, SMALL + KEYS, mode=0o640)
+
+
+def test_a_machine_that_does_no_sha_1_is_told_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not when the first call is made."""
+
+    def sign(keys: EntityKeys, rng: random.Random) -> None:
+        raise UnsupportedAlgorithm("sha1 is not supported")
+
+    monkeypatch.setattr(session_keys, "make_session_key", sign)
+    with pytest.raises(LocalMisuse, match="line 15: this machine does no RSA with SHA-1, which DUNDi is signed with"):
+        read(tmp_path, SMALL + KEYS)
