@@ -110,40 +110,45 @@ class Entity:
     def _act(self, came: Came, said: Said, now: float) -> None:
         """Something new has come."""
         exchange = came.exchange
+        if exchange.asked is not None:
+            self._answered(came, said, now)
+        elif said.command in RESPONSES and exchange.transaction.is_first:
+            self._requested(came, said, now)
+        elif said.command not in COMMANDS and not said.is_final:
+            unknown = Said(CommandCode.UNKNOWN, (UNKNOWN_COMMAND.of(said.command),), is_final=True)
+            self._exchanges.answer(exchange, unknown, now)
+        elif not said.is_final:
+            self._exchanges.cancel(exchange, now)
+
+    def _requested(self, came: Came, said: Said, now: float) -> None:
         try:
-            if exchange.asked is not None:
-                self._answered(came, said, now)
-            elif said.command in RESPONSES:
-                self._own.request(exchange, said, now, is_encrypted=came.is_encrypted)
-            elif said.command not in COMMANDS and not said.is_final:
-                unknown = Said(CommandCode.UNKNOWN, (UNKNOWN_COMMAND.of(said.command),), is_final=True)
-                self._exchanges.answer(exchange, unknown, now)
-            elif not said.is_final:
-                self._exchanges.cancel(exchange, now)
+            self._own.request(came.exchange, said, now, is_encrypted=came.is_encrypted)
         except NotDundi as error:
-            exchange.neighbour.dropped += 1
-            exchange.neighbour.failure = str(error)
-            if isinstance(exchange.purpose, Question):
-                self._searches.failed(exchange.purpose, f"says what cannot be read: {error}", now)
-            if not said.is_final:
-                self._exchanges.cancel(exchange, now)
+            came.exchange.neighbour.unread(error)
+            self._exchanges.cancel(came.exchange, now)
 
     def _answered(self, came: Came, said: Said, now: float) -> None:
         exchange = came.exchange
-        question = exchange.purpose
-        exchange.purpose = None
+        question, exchange.purpose = exchange.purpose, None
         self._heard(exchange.neighbour, None, now)
         if isinstance(question, Question):
-            if said.command != CommandCode.DPRESPONSE:
-                self._searches.failed(question, "does not answer what it was asked", now)
-            elif exchange.key is not None and not came.is_encrypted:
-                self._searches.failed(question, "answers without encryption", now)
-            else:
-                exchange.purpose = question
-                self._searches.answered(question, said, now)
-                exchange.purpose = None
+            self._learn(question, came, said, now)
         if not said.is_final:
             self._exchanges.cancel(exchange, now)
+
+    def _learn(self, question: Question, came: Came, said: Said, now: float) -> None:
+        """What a neighbour says of a number."""
+        if said.command != CommandCode.DPRESPONSE:
+            self._searches.failed(question, "does not answer what it was asked", now)
+            return
+        if came.exchange.key is not None and not came.is_encrypted:
+            self._searches.failed(question, "answers without encryption", now)
+            return
+        try:
+            self._searches.answered(question, said, now)
+        except NotDundi as error:
+            question.neighbour.unread(error)
+            self._searches.failed(question, f"says what cannot be read: {error}", now)
 
     def _checked(self, exchange: NeighbourExchange, now: float) -> None:
         """Our last word is acknowledged: of a NULL this is the answer."""
@@ -161,8 +166,8 @@ class Entity:
             self._checks.set(neighbour.name, now + CHECK_SILENT_S, "is it there")
         elif failed.reason != NO_ANSWER:
             neighbour.failure = failed.reason
-        if isinstance(exchange.purpose, Question):
-            self._searches.failed(exchange.purpose, failed.reason, now)
+        if isinstance(failed.purpose, Question):
+            self._searches.failed(failed.purpose, failed.reason, now)
 
     def _heard(self, neighbour: Neighbour, rtt_s: float | None, now: float) -> None:
         if neighbour.heard(now, rtt_s):

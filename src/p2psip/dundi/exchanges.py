@@ -77,9 +77,10 @@ class Came:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nothing will come of an exchange of ours any more."""
+    """Nothing will come of an exchange any more; `purpose` is what it was begun for, None if by the neighbour."""
 
     exchange: NeighbourExchange
+    purpose: object
     reason: str
 
 
@@ -130,8 +131,9 @@ class Exchanges:
 
     def is_open(self, exchange: NeighbourExchange) -> bool:
         """True as long as an answer may be given in it."""
-        number = exchange.transaction.number
-        return self._exchanges.get(number) is exchange and not exchange.transaction.is_over
+        transaction = exchange.transaction
+        is_there = self._exchanges.get(transaction.number) is exchange
+        return is_there and not (transaction.is_over or transaction.has_ended)
 
     # What comes
 
@@ -241,16 +243,15 @@ class Exchanges:
         return None
 
     def _came(self, exchange: NeighbourExchange, said: Said, now: float) -> Came | Failed | None:
-        is_ours = exchange.asked is not None
         if said.command == CommandCode.ENCRYPT:
             return self._unsealed(exchange, said, now)
-        if said.command == CommandCode.ENCREJ and is_ours:
+        if said.command == CommandCode.ENCREJ and exchange.asked is not None:
             return self._rejected(exchange, now)
         if said.command == CommandCode.INVALID:
             # It wants no acknowledgement: that would belong nowhere as well.
             exchange.transaction.end()
             self._linger(exchange, now)
-            return Failed(exchange, "it knows nothing of what it was asked")
+            return Failed(exchange, exchange.purpose, "it knows nothing of what it was asked")
         return Came(exchange, said)
 
     def _unsealed(self, exchange: NeighbourExchange, said: Said, now: float) -> Came | Failed | None:
@@ -262,11 +263,11 @@ class Exchanges:
                 raise NotDundi("nothing is encrypted that could be read")
             return Came(exchange, exchange.key.decrypt(data), is_encrypted=True)
         except NotDundi as error:
-            exchange.neighbour.dropped += 1
-            exchange.neighbour.failure = str(error)
+            exchange.neighbour.unread(error)
             if exchange.asked is not None:
+                failed = Failed(exchange, exchange.purpose, str(error))
                 self.cancel(exchange, now)
-                return Failed(exchange, str(error))
+                return failed
             self._say(exchange, Said(CommandCode.ENCREJ, is_final=True), now, is_final=True)
             return None
 
@@ -274,10 +275,11 @@ class Exchanges:
         """The neighbour does not know our key: it is told, in a transaction of its own."""
         self.settle(Came(exchange, Said(CommandCode.ENCREJ, is_final=True)), now)
         if exchange.is_whole or exchange.key is None:
-            return Failed(exchange, "it does not take our key: compare inkey and outkey on both sides")
+            why = "it does not take our key: compare inkey and outkey on both sides"
+            return Failed(exchange, exchange.purpose, why)
         anew = self._open(exchange.neighbour, exchange.purpose, now)
         if anew is None:
-            return Failed(exchange, "too much is under way")
+            return Failed(exchange, exchange.purpose, "too much is under way")
         anew.asked, anew.began_at, anew.is_whole = exchange.asked, exchange.began_at, True
         exchange.purpose = None
         self._ask(anew, now)
@@ -299,4 +301,4 @@ class Exchanges:
         if transaction.is_over:
             return None
         transaction.end()
-        return Failed(exchange, NO_ANSWER)
+        return Failed(exchange, exchange.purpose, NO_ANSWER)

@@ -55,6 +55,11 @@ class Neighbour:
         """It has said what belongs nowhere: True if it is told so."""
         return _charged(self._refusals, now)
 
+    def unread(self, error: NotDundi) -> None:
+        """It has said what cannot be read."""
+        self.dropped += 1
+        self.failure = str(error)
+
     # Keys
 
     def own_key(self, now: float) -> SessionKey:

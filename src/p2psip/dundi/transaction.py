@@ -10,7 +10,7 @@ what it said last, as the other may not have heard it.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from p2psip.dundi.message import CommandCode, DundiMessage, Said
@@ -57,7 +57,7 @@ class Transaction:
     """True once either side has said its last word, and that is known to both, as far as it needs to be."""
     is_acknowledged: bool = True
     """False while something that came has got no answer of any kind."""
-    _has_ended: bool = field(default=False)
+    has_ended: bool = False
     """True once we have said our last word."""
 
     def say(self, said: Said, *, is_final: bool) -> DundiMessage:
@@ -66,7 +66,7 @@ class Transaction:
         self.sequence = (self.sequence + 1) & 0xFF
         self.last, self.is_awaited, self.transmissions = frame, True, 1
         self.is_acknowledged = True
-        self._has_ended = is_final
+        self.has_ended = is_final
         return frame
 
     def hear(self, frame: DundiMessage) -> Heard:
@@ -82,7 +82,7 @@ class Transaction:
             return Heard.NOTHING
         if self.is_awaited and frame.expected == self.sequence:
             self.is_awaited = False
-            if self._has_ended:
+            if self.has_ended:
                 self.end()
                 return Heard.OVER
         if frame.said.command == CommandCode.ACK:
@@ -107,6 +107,11 @@ class Transaction:
     def end(self) -> None:
         """Nothing more comes, and nothing more is said."""
         self.is_over, self.is_awaited = True, False
+
+    @property
+    def is_first(self) -> bool:
+        """True if what has come last is what the other end has begun with."""
+        return self.expected == 1
 
     @property
     def may_say_again(self) -> bool:

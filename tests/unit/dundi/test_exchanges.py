@@ -187,3 +187,16 @@ def test_keys_that_do_not_fit_are_told() -> None:
     bench.from_asterisk(packet(9, asked.source, 1, 0, ENCREJ | FINAL))
     (found,) = bench.found
     assert found.said == ("pbx: it does not take our key: compare inkey and outkey on both sides",)
+
+
+def test_an_answer_that_cannot_be_decrypted_ends_the_search_at_once() -> None:
+    bench = DundiBench(is_encrypted=True).up()
+    bench.asterisk.is_mute = True
+    bench.entity.find("700", "context", bench.now)
+    bench.run(0.1)
+    asked = bench.asterisk.heard[0]
+    data = encrypted(b"\1" * 16, bytes((DPRESPONSE | FINAL, 0)))
+    bench.from_asterisk(packet(bench.asterisk.last_number, asked.source, 1, 0, ENCRYPT, data))
+    (found,) = bench.found
+    assert found.said[0].startswith("pbx: what was encrypted is not compressed")
+    assert said(bench)[-1] == CANCEL | FINAL

@@ -197,3 +197,18 @@ def test_a_command_that_nobody_knows_is_named() -> None:
     bench.from_asterisk(packet(number, ours, 0, 1, 42))
     assert bench.asterisk.heard[-1].said == UNKNOWN | FINAL
     assert bench.asterisk.heard[-1].one(12) == b"\x2a"
+
+
+def test_a_transaction_is_for_one_question() -> None:
+    """What comes after it in the same transaction is past the allowance, and ends it."""
+    bench = DundiBench().up()
+    bench.is_overlay_mute = True
+    number = bench.asterisk.discover("43", "home")
+    ours = bench.asterisk.heard[-1].source
+    bench.from_asterisk(packet(number, ours, 0, 1, DPDISCOVER, ie(4, bytes(THEM)) + ie(3, "44") + ie(2, "home")))
+    assert bench.asked == ["43"]
+    assert said(bench)[-1] == CANCEL | FINAL
+    # What the overlay says to the first is nothing for a transaction that has ended.
+    bench.loses = lambda data: data[6] == ACK | FINAL
+    bench.run(4.5)
+    assert set(said(bench)) == {ACK, CANCEL | FINAL}
