@@ -7,7 +7,7 @@ import struct
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
-from dundi_bench import BOTH, THEM, THIRD, DundiBench, pair, said
+from dundi_bench import BOTH, ELSEWHERE, THEM, THIRD, DundiBench, neighbour, pair, said
 from fake_asterisk import (
     ACK,
     CANCEL,
@@ -200,3 +200,18 @@ def test_an_answer_that_cannot_be_decrypted_ends_the_search_at_once() -> None:
     (found,) = bench.found
     assert found.said[0].startswith("pbx: what was encrypted is not compressed")
     assert said(bench)[-1] == CANCEL | FINAL
+
+
+def test_one_neighbour_does_not_speak_in_the_transaction_of_another() -> None:
+    bench = DundiBench(neighbours=(neighbour(), neighbour("third", THIRD, ELSEWHERE, include=()))).up()
+    bench.asterisk.is_mute = True
+    bench.entity.find("700", "context", bench.now)
+    bench.run(0.1)
+    asked = bench.asterisk.heard[0]
+    forged = packet(
+        bench.asterisk.last_number, asked.source, 1, 0, DPRESPONSE | FINAL, answer_ie(bytes(THEM), "7@198.51.100.2")
+    )
+    bench.came(forged, ELSEWHERE)
+    assert bench.found == []
+    bench.came(forged)
+    assert bench.found

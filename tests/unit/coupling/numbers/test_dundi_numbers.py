@@ -17,8 +17,9 @@ from p2psip.reload.config.configuration import REDIR_KIND, SIP_REGISTRATION_KIND
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
-from p2psip.sip.entities.numbers.numbering import Numbering
+from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
@@ -31,6 +32,25 @@ NEIGHBOUR = NeighbourTerms(
     "pbx", THEM, Address(PBX.host, 4520), None, ("home",), frozenset({"home"}), (ipaddress.ip_network("10.44.0.0/24"),)
 )
 TERMS = EntityTerms(US, Address(HERE, 4520), HERE, (NEIGHBOUR,), (OfferedContext("home", ("",)),))
+
+KINDS = (SIP_REGISTRATION_KIND, REDIR_KIND)
+GATEWAYS = (ServicePermission("gateway", (f"peer-*@{OVERLAY}",)),)
+
+
+class Provider:
+    """Behind a trunk: answers OPTIONS, and each INVITE."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        request = parse(data)
+        if not isinstance(request, Request) or request.method == "ACK":
+            return []
+        extra = [("Contact", "<sip:p@198.51.100.7>"), ("Content-Type", "application/sdp")]
+        is_call = request.method == "INVITE"
+        self.called += [request.sip_uri.user_name] if is_call else []
+        return [make_response(request, 200, to_tag="p", extra=extra, body=ANSWER if is_call else b"").encode()]
 
 
 @dataclass
@@ -200,8 +220,8 @@ def test_the_word_of_a_neighbour_leads_to_no_other_address() -> None:
 def test_phones_of_other_peers_call_through_the_peer_that_has_the_neighbour() -> None:
     """It is a gateway for what it reaches, announced as long as the neighbour is there."""
     both_ = both(
-        required_kinds=(SIP_REGISTRATION_KIND, REDIR_KIND),
-        services=(ServicePermission("gateway", (f"peer-*@{OVERLAY}",)),),
+        required_kinds=KINDS,
+        services=GATEWAYS,
         reaches=("70",),
     )
     (alice,) = both_.world.with_phones((1, "alice"))
@@ -226,6 +246,28 @@ def test_phones_of_other_peers_call_through_the_peer_that_has_the_neighbour() ->
     both_.asterisk.is_there = False
     both_.world.run(140.0)
     assert both_.world[0].peer.services.names == []
+
+
+def test_a_gateway_sends_nothing_on_to_another_gateway() -> None:
+    """Whoever calls tries the next: the peer that was asked says only that it cannot."""
+    both_ = both(required_kinds=KINDS, services=GATEWAYS, reaches=("70",))
+    provider = Provider()
+    trunk = TrunkTerms("t", "tel.example", "us", registers=False, prefixes=("7",), lines=frozenset({"*"}))
+    both_.world.add(2, trunk=trunk, provider=provider)
+    both_.world.run(20.0)
+    (alice,) = both_.world.with_phones((1, "alice"))
+    both_.world.run(10.0)
+    assert both_.call(alice, "701") == "talks"
+    assert provider.called == ["701"]
+    assert [carried.status for carried in both_.world[0].carried()] == [503]
+
+
+def test_an_emergency_is_no_question_for_neighbours() -> None:
+    both_ = both(numbering=Numbering(emergency=Emergency(frozenset({"112"}))))
+    (alice,) = both_.world.with_phones((0, "alice"))
+    both_.asterisk.numbers["home", "112"] = [answer_ie(bytes(THEM), f"112@{PBX.host}")]
+    assert both_.call(alice, "112").startswith("480 ")
+    assert DPDISCOVER not in [each.said for each in both_.asterisk.heard]
 
 
 # In
