@@ -258,3 +258,22 @@ class Registrar:
         ]
         name = "WWW-Authenticate" if is_register else "Proxy-Authenticate"
         return make_response(request, 401 if is_register else 407, to_tag="c", extra=[(name, challenge)])
+
+
+class Provider:
+    """The far end of a trunk in the simulator: answers OPTIONS, and each INVITE with one status."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.called: list[str] = []
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        request = parse(data)
+        if not isinstance(request, Request) or request.method == "ACK" or not self.status:
+            return []
+        if request.method != "INVITE":
+            return [make_response(request, 200, to_tag="p").encode()]
+        self.called.append(request.sip_uri.user_name)
+        extra = [("Contact", "<sip:p@198.51.100.7>"), ("Content-Type", "application/sdp")]
+        body = ANSWER if self.status == 200 else b""
+        return [make_response(request, self.status, to_tag="p", extra=extra, body=body).encode()]

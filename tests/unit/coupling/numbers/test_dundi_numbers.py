@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dundi_bench import THEM, US, keys, pair
 from fake_asterisk import DPDISCOVER, FINAL, FakeAsterisk, answer_ie
-from trunk_bench import ANSWER, SDP
+from trunk_bench import ANSWER, SDP, Provider
 
 from p2psip.base.address import Address
 from p2psip.dundi.values import EntityTerms, NeighbourTerms, NumberSought, OfferedContext
@@ -35,22 +35,6 @@ TERMS = EntityTerms(US, Address(HERE, 4520), HERE, (NEIGHBOUR,), (OfferedContext
 
 KINDS = (SIP_REGISTRATION_KIND, REDIR_KIND)
 GATEWAYS = (ServicePermission("gateway", (f"peer-*@{OVERLAY}",)),)
-
-
-class Provider:
-    """Behind a trunk: answers OPTIONS, and each INVITE."""
-
-    def __init__(self) -> None:
-        self.called: list[str] = []
-
-    def __call__(self, data: bytes) -> list[bytes]:
-        request = parse(data)
-        if not isinstance(request, Request) or request.method == "ACK":
-            return []
-        extra = [("Contact", "<sip:p@198.51.100.7>"), ("Content-Type", "application/sdp")]
-        is_call = request.method == "INVITE"
-        self.called += [request.sip_uri.user_name] if is_call else []
-        return [make_response(request, 200, to_tag="p", extra=extra, body=ANSWER if is_call else b"").encode()]
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from trunk_bench import ANSWER
+from trunk_bench import Provider
 
 from p2psip.coupling.numbers.gateways import FAILED_S, FRESH_S, GatewaysKnown
 from p2psip.reload.config.configuration import REDIR_KIND, SIP_REGISTRATION_KIND, ServicePermission
@@ -13,32 +13,10 @@ from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.gateway.terms import TrunkTerms
-from p2psip.sip.message.build import make_response
-from p2psip.sip.message.message import Request
-from p2psip.sip.message.parser import parse
 
 EVERY_PEER = (ServicePermission("gateway", (f"peer-*@{OVERLAY}",)),)
 KINDS = (SIP_REGISTRATION_KIND, REDIR_KIND)
 TRUNK = TrunkTerms("t", "tel.example", "us", registers=False, prefixes=("00",), lines=frozenset({"*"}))
-
-
-class Provider:
-    """Answers OPTIONS, and each INVITE with one status."""
-
-    def __init__(self, status: int = 200) -> None:
-        self.status = status
-        self.called: list[str] = []
-
-    def __call__(self, data: bytes) -> list[bytes]:
-        request = parse(data)
-        if not isinstance(request, Request) or request.method == "ACK" or not self.status:
-            return []
-        if request.method != "INVITE":
-            return [make_response(request, 200, to_tag="p").encode()]
-        self.called.append(request.sip_uri.user_name)
-        extra = [("Contact", "<sip:p@198.51.100.7>"), ("Content-Type", "application/sdp")]
-        body = ANSWER if self.status == 200 else b""
-        return [make_response(request, self.status, to_tag="p", extra=extra, body=body).encode()]
 
 
 def overlay(
