@@ -176,3 +176,11 @@ def test_a_machine_that_does_no_sha_1_is_told_at_the_start(tmp_path: Path, monke
     monkeypatch.setattr(session_keys, "make_session_key", sign)
     with pytest.raises(LocalMisuse, match="line 15: this machine does no RSA with SHA-1, which DUNDi is signed with"):
         read(tmp_path, SMALL + KEYS)
+
+
+def test_what_the_page_for_operators_shows_is_taken(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[4] / "docs" / "operating.md").read_text()
+    shown = page[page.index("## Asterisk by DUNDi") :].partition("```toml\n")[2].partition("```")[0]
+    terms = read(tmp_path, shown.replace("dl0abc.pub", "pbx.pub").replace("overlay.key", "ours.key"))
+    (peer,) = terms.neighbours
+    assert (peer.name, peer.keys is not None, terms.contexts[0].prefixes) == ("dl0abc", True, ("4", "70"))
