@@ -18,7 +18,7 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PORT: Final = 4520
 
 _PLACE: Final = re.compile(
-    r"(?P<user>[A-Za-z0-9+*#._~-]{1,64})@(?P<host>\[[0-9a-fA-F:.]+\]|[0-9.]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<user>[A-Za-z0-9+*#._~-]{1,64})@(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,128})(?::(?P<port>[0-9]{1,5}))?"
 )
 
 
@@ -36,7 +36,8 @@ class NeighbourTerms:
     """One entity that we trust, and that trusts us.
 
     `include` are the contexts in which it is asked, `permit` those in which it may ask; `calls` are the networks in
-    which the SIP servers are that it may name. Without `keys` nothing is encrypted, and it is known by its address.
+    which the SIP servers are that it may name, `names` those that it may name by a name. Without `keys` nothing is
+    encrypted, and it is known by its address.
     """
 
     name: str
@@ -46,6 +47,7 @@ class NeighbourTerms:
     include: tuple[str, ...]
     permit: frozenset[str]
     calls: tuple[IpNetwork, ...]
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +155,14 @@ def name_of(context: str, number: str) -> str:
 def read_place(destination: str, neighbour: NeighbourTerms, weight: int) -> NumberPlace | None:
     """Where an answer leads; None if it is nowhere that this neighbour may send calls to."""
     found = _PLACE.fullmatch(destination.removeprefix("sip:"))
-    if found is None or int(found["port"] or 0) > 65535:
+    if found is None or int(found["port"] or 0) > 65535 or not _may_name(found["host"].lower(), neighbour):
         return None
+    return NumberPlace(neighbour.name, weight, found["user"], found["host"].lower(), int(found["port"] or 0))
+
+
+def _may_name(host: str, neighbour: NeighbourTerms) -> bool:
     try:
-        host = ipaddress.ip_address(found["host"].strip("[]"))
+        address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
-        return None
-    if not any(host in network for network in neighbour.calls):
-        return None
-    return NumberPlace(neighbour.name, weight, found["user"], found["host"], int(found["port"] or 0))
+        return host in neighbour.names
+    return any(address in network for network in neighbour.calls)

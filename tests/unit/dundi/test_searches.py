@@ -144,3 +144,13 @@ def test_who_calls_for_the_same_number_waits_for_the_same_search() -> None:
     bench.run(4.0)
     assert [each.context for each in bench.found] == ["one", "other"]
     assert said(bench).count(DPDISCOVER) == 1
+
+
+def test_a_neighbour_may_name_servers_by_the_names_that_the_operator_lists() -> None:
+    bench = DundiBench(neighbours=(neighbour(names=frozenset({"pbx.example"})),)).up()
+    bench.asterisk.numbers["home", "700"] = [
+        answer_ie(bytes(THEM), "700@PBX.example", weight=1),
+        answer_ie(bytes(THEM), "700@pbx.example:5070", weight=2),
+        answer_ie(bytes(THEM), "700@pbx.example.evil.example", weight=3),
+    ]
+    assert [str(place) for place in bench.find("700").places] == ["700@pbx.example", "700@pbx.example:5070"]

@@ -188,7 +188,7 @@ class DundiNumbers:
         self._gateways.locate(token, replace(question, otherwise=otherwise), now)
 
     def _target(self, place: NumberPlace) -> Target:
-        uri = SipUri(place.host.lower(), escape_user(place.user), place.port or None)
+        uri = SipUri(place.host, escape_user(place.user), place.port or None)
         outside = outside_target(uri, self._overlay, f"DUNDi peer {place.neighbour}")
         # Who says nothing at all for a while is not waited for.
         return replace(outside, is_gateway=True, is_doubtful=True)

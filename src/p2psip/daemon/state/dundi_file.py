@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import re
 import stat
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -29,6 +30,9 @@ from p2psip.net.sockets.addresses import ip_port
 from p2psip.sip.entities.gateway.offer import PREFERENCE_MAX
 
 DUNDI_FILE = "dundi.toml"
+
+_HOST_NAME = re.compile(r"(?=.{1,128}$)(?=.*[A-Za-z])[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+"""A name of DNS, which no network and no address is."""
 
 EidText = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$")]
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -98,7 +102,7 @@ _WANTED = {
     "outkey": "the file with your own private key, in quotes",
     "include": 'the contexts in which it is asked, as ["e164"]',
     "permit": 'the contexts in which it may ask, as ["e164"]',
-    "calls": 'addresses or networks of the SIP servers that it may name, as ["44.130.60.0/24"]',
+    "calls": 'the SIP servers that it may name: networks, addresses, names, as ["44.130.60.0/24", "pbx.example"]',
     "context": "a section [[context]], with two brackets, for each context",
     "peer": f"a section [[peer]], with two brackets, for each peer, {NEIGHBOURS_MAX} at most",
     **dict.fromkeys(_ABOUT, f"text in quotes, {NUMBER_BYTES_MAX // 4} characters at most"),
@@ -176,12 +180,14 @@ def _terms(neighbour: _Neighbour, at: _At, state_dir: Path) -> NeighbourTerms:
         neighbour.include,
         frozenset(neighbour.permit),
         _networks(neighbour, address, at),
+        frozenset(each.lower() for each in neighbour.calls if _HOST_NAME.fullmatch(each)),
     )
 
 
 def _networks(neighbour: _Neighbour, address: Address, at: _At) -> tuple[IpNetwork, ...]:
+    numeric = [each for each in neighbour.calls if not _HOST_NAME.fullmatch(each)]
     try:
-        return tuple(ipaddress.ip_network(each) for each in neighbour.calls or (address.host,))
+        return tuple(ipaddress.ip_network(each) for each in numeric or (address.host,))
     except ValueError as error:
         at.wrong("calls", f"{error}: write {_WANTED['calls']}")
 

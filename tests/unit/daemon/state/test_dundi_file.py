@@ -98,6 +98,12 @@ def test_the_servers_of_neighbours_are_guests(tmp_path: Path) -> None:
     assert not doors.is_guest("44.130.60.3")
 
 
+def test_servers_may_have_names(tmp_path: Path) -> None:
+    """Who calls in from there is known by an address all the same."""
+    (peer,) = read(tmp_path, SMALL + 'calls = ["PBX.example.org"]\n').neighbours
+    assert (peer.names, peer.calls) == (frozenset({"pbx.example.org"}), (ipaddress.ip_network("44.130.60.2"),))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -120,6 +126,11 @@ def test_the_servers_of_neighbours_are_guests(tmp_path: Path) -> None:
         ('host = "44.130.60.2"', 'host = "fd00::1"', "line 11: fd00::1 is not reached from 0.0.0.0: set listen to"),
         ('eid = "00:00:5e:00:53:02"', 'eid = "00:00:5E:00:53:01"', "line 10: 00:00:5E:00:53:01 is somebody else's"),
         ('permit = ["e164"]', 'permit = ["home"]', "line 13: there is no context home: write a section [[context]]"),
+        (
+            "permit =",
+            'calls = ["44.130.60.1/24"]\npermit =',
+            "line 13: 44.130.60.1/24 has host bits set",
+        ),
         ("permit =", 'calls = ["here"]\npermit =', "line 13: 'here' does not appear to be an IPv4 or IPv6 network"),
         ("permit =", 'inkey = "pbx.pub"\npermit =', "line 13: inkey and outkey go together: name both files, or"),
         ("permit =", f"{KEYS}permit =".replace("pbx.pub", "none.pub"), "line 13: cannot read "),
