@@ -47,7 +47,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import is_due
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.gateways import GatewaysKnown
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
 from p2psip.reload.config.calls_by import CallsBy

@@ -73,6 +73,10 @@ def status(
             print(f"    tried {row}")
     for trunk in facts["trunks"]:
         print(f"  trunk {trunk['name']}: {trunk['state']}, {trunk['calls']} of {trunk['calls_max']} calls")
+    for neighbour in facts["dundi"]["peers"] if facts["dundi"] else ():
+        rtt = "" if neighbour["rtt_ms"] is None else f", {neighbour['rtt_ms']} ms"
+        why = f"; {neighbour['last_failure']}" if neighbour["last_failure"] else ""
+        print(f"  DUNDi peer {neighbour['name']}: {neighbour['state']}{rtt}{why}")
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")

@@ -60,3 +60,8 @@ def _read_entries(packed: bytes, node_id_length: int) -> tuple[Entry, ...]:
         entry, offset = form.decode_prefix(packed, offset, node_id_length=node_id_length)
         entries.append(entry)
     return tuple(entries)
+
+
+def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
+    """By which other peers find this one again: a GRUU (RFC 7904 section 6), for Record-Route."""
+    return make_gruu(name, overlay, (Destination.node(node_id),))

@@ -40,6 +40,7 @@ from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
+from p2psip.sip.entities.questions import Credential, NoCredential
 from p2psip.sip.message.digest import Logins
 
 RETRY_FIRST_S = 2.0
@@ -147,6 +148,16 @@ class Publisher:
     def meant(self, name: str) -> Line | None:
         """The line that people mean by a name: as it is, or in lower case, as names are issued."""
         return self.get(name) or self.get(name.lower())
+
+    def credential(self, user_name: str) -> Credential | NoCredential:
+        """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals."""
+        line = self.meant(user_name.partition("@")[0])
+        if line is None:
+            return NoCredential(f"{user_name} has no line on this peer")
+        if user_name not in line.logins:
+            # The name is part of what the phone's password is mixed with: only what was foreseen can be right.
+            return NoCredential(f"{user_name} is no user name here; the name of the line is {line.name}")
+        return Credential(line.name, line.logins[user_name])
 
     def placed(self, name: str) -> Placed | None:
         """Where the line's record is, as far as the last Store said."""

@@ -34,16 +34,18 @@ from p2psip.coupling.call_paths import (
     is_call_flow,
 )
 from p2psip.coupling.callers import CallerContext, Callers
-from p2psip.coupling.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
-from p2psip.coupling.gruu import last_node, make_gruu, peer_in, read_gruu
+from p2psip.coupling.gruu import peer_in
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
 from p2psip.coupling.lookup import LookupContext, Lookups
+from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext
+from p2psip.coupling.numbers.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
 from p2psip.coupling.tracing import TraceContext, Traces
+from p2psip.dundi.values import EntityTerms
 from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document
 from p2psip.reload.node.connecting.twins import SameNodeId
@@ -70,20 +72,16 @@ from p2psip.reload.node.tunnelling.tunnel_commands import (
 from p2psip.reload.paths.values import HangUp, PathEvent, Purpose
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.wire.header import Destination
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.domains.by_domain import closed
 from p2psip.sip.entities.gateway.terms import TrunkChanged, TrunkTerms
 from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.questions import (
-    Credential,
     FindCredential,
     FindGateway,
     LocateUser,
-    NoCredential,
     ResolveUri,
     SignClaims,
     VerifySignature,
@@ -94,11 +92,6 @@ from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
-
-
-def peer_uri(name: str, overlay: str, node_id: NodeId) -> SipUri:
-    """By which other peers find this one again: a GRUU (RFC 7904 section 6), for Record-Route."""
-    return make_gruu(name, overlay, (Destination.node(node_id),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +110,13 @@ class Peer:
     """One peer."""
 
     def __init__(
-        self, node: Node, server: ServerConfig, rng: random.Random, now: float, trunks: Sequence[TrunkTerms] = ()
+        self,
+        node: Node,
+        server: ServerConfig,
+        rng: random.Random,
+        now: float,
+        trunks: Sequence[TrunkTerms] = (),
+        dundi: EntityTerms | None = None,
     ) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
@@ -143,10 +142,12 @@ class Peer:
         self.callers = Callers(node, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
+        plan = server.numbering.plan
+        self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
-        self._timed = (*timed, self.flows)
+        self._timed = (*timed, self.dundi, self.flows)
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        self._speaking = (*asked, self.gateways, node)
+        self._speaking = (*asked, self.dundi, self.gateways, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -159,6 +160,7 @@ class Peer:
         """Join the overlay, for ever."""
         self.node.start(now)
         self.server.start(now)
+        self.dundi.start(now)
         self._settle(now)
 
     def add_line(self, line: Line, now: float, handling: CallHandling | None = None) -> None:
@@ -201,6 +203,11 @@ class Peer:
     def look_for_gateways(self, number: str, context: object, now: float, *, is_emergency: bool) -> None:
         """Find the gateways to a number for an operator; `GatewaysKnown(context, ...)` follows."""
         self.gateways.look_for(number, context, now, is_emergency=is_emergency)
+        self._settle(now)
+
+    def look_for_neighbours(self, number: str, context: object, now: float) -> None:
+        """Ask neighbours by DUNDi for a number, for an operator; `NumberSought(context, ...)` follows."""
+        self.dundi.look_for(number, context, now)
         self._settle(now)
 
     def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
@@ -321,6 +328,11 @@ class Peer:
         self.server.handle_wire(name, arrival, now)
         self._settle(now)
 
+    def handle_dundi(self, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came to the port for DUNDi."""
+        self.dundi.handle_datagram(remote, data, now)
+        self._settle(now)
+
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to a media address of an agent."""
         self.server.handle_media(local, remote, data, now)
@@ -415,7 +427,7 @@ class Peer:
             case Done(context, result):
                 self._done(context, result, now)
             case ServerCancels(token):
-                for part in (self.locator, self.callers, self.gateways, self.flows):
+                for part in (self.locator, self.callers, self.dundi, self.gateways, self.flows):
                     part.cancel(token)
             case AppLinkUp() if effect.datagram_bytes is not None:
                 self.flows.call_path_up(effect, now)
@@ -559,6 +571,8 @@ class Peer:
                 self.lookups.handle_done(lookup, result, now)
             case TraceContext(trace):
                 self.traces.handle_done(trace, result, now)
+            case NumberContext():
+                self.dundi.handle_done(context, result, now)
             case GatewayPinged(node):
                 self.gateways.handle_pinged(node, result, now)
             case _:
@@ -570,32 +584,12 @@ class Peer:
             case LocateUser():
                 self.locator.locate(token, question, now)
             case FindGateway():
-                self.gateways.locate(token, question, now)
+                self.dundi.locate(token, question, now)
             case FindCredential(user_name):
-                self.server.handle_answer(token, self._credential(user_name), now)
+                self.server.handle_answer(token, self.publisher.credential(user_name), now)
             case ResolveUri(uri):
-                self._resolve(token, uri, now)
+                self.flows.resolve(uri, self.overlay, token, now)
             case SignClaims():
                 self.server.handle_answer(token, self.callers.introduced(self.callers.sign(question), now), now)
             case VerifySignature():
                 self.callers.verify(token, question, now)
-
-    def _credential(self, user_name: str) -> Credential | NoCredential:
-        """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals."""
-        line = self.publisher.meant(user_name.partition("@")[0])
-        if line is None:
-            return NoCredential(f"{user_name} has no line on this peer")
-        if user_name not in line.logins:
-            # The name is part of what the phone's password is mixed with: only what was foreseen can be right.
-            return NoCredential(f"{user_name} is no user name here; the name of the line is {line.name}")
-        return Credential(line.name, line.logins[user_name])
-
-    def _resolve(self, token: int, uri: SipUri, now: float) -> None:
-        length = len(self.node.node_id)
-        destination_list = read_gruu(uri, node_id_length=length) if uri.host == self.overlay else None
-        node = last_node(destination_list) if destination_list else None
-        if destination_list is None or node is None:
-            reason = closed(uri, self.overlay)
-            self.flows.refuse(token, reason)
-        else:
-            self.flows.want(destination_list, node, token, now)

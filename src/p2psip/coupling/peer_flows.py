@@ -32,6 +32,7 @@ from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.coupling.call_paths import WATCH_S, CallPaths, FlowWatched, is_of_invite
+from p2psip.coupling.gruu import last_node, read_gruu
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, Write
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.tunnelling.tunnel_commands import OpenTunnel, TunnelFailed, is_tunnel
@@ -41,7 +42,9 @@ from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination, Entry
 from p2psip.reload.wire.topology_messages import RouteQueryReq
+from p2psip.sip.entities.domains.by_domain import closed
 from p2psip.sip.entities.questions import Hops, NotLocated
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import FlowHop
 
 WAITING_MAX = 4096
@@ -197,6 +200,16 @@ class PeerFlows:
 
     # Wanted by the SIP server
 
+    def resolve(self, uri: SipUri, overlay: str, token: int, now: float) -> None:
+        """A request is to go where this URI leads: to the peer of a GRUU, or nowhere."""
+        destination_list = read_gruu(uri, node_id_length=len(self._node.node_id)) if uri.host == overlay else None
+        node = last_node(destination_list) if destination_list else None
+        if destination_list is None or node is None:
+            refusal = NotLocated(404, "Not Found", closed(uri, overlay))
+            self._effects.append(AskAnswered(token, refusal))
+        else:
+            self.want(destination_list, node, token, now)
+
     def want(self, destination_list: Sequence[Entry], node: NodeId, token: int, now: float) -> None:
         """A request is to go to `node`: over a connection that there is, or over a new one."""
         links = self._by_node.get(node)
@@ -346,10 +359,6 @@ class PeerFlows:
         if any(wait.node == node for wait in self._waiting.values()):
             # It may have come back too late for that attempt, and in time for those who have waited since.
             self._attach([Destination.node(node)], node, now)
-
-    def refuse(self, token: int, reason: str) -> None:
-        """There is no way to where a request is to go."""
-        self._effects.append(AskAnswered(token, NotLocated(404, "Not Found", reason)))
 
     def drain(self) -> list[Effect]:
         """The answers, and the connections that are to end, since the last call."""

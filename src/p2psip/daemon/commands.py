@@ -8,17 +8,19 @@ from typing import Any
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.coupling.gateways import SERVICE as GATEWAY_SERVICE
-from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.numbers.gateways import SERVICE as GATEWAY_SERVICE
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
 from p2psip.daemon.dial_words import (
+    NO_GATEWAY,
     NOBODY,
     explanation_report,
     gateways_in_words,
     line_meant,
+    neighbours_in_words,
     places_found,
     servers_found,
     uri_dialled,
@@ -34,6 +36,7 @@ from p2psip.daemon.report import (
     trunks_of,
 )
 from p2psip.daemon.state.kept import KeptService
+from p2psip.dundi.values import NumberSought
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
 from p2psip.reload.node.effects import ReachSurveyed
@@ -117,7 +120,7 @@ class Commands:
         return self._configuration()
 
     @staticmethod
-    def is_over(end: LookedUp | Traced | ServicesFound | ServersFound | GatewaysKnown) -> None:
+    def is_over(end: LookedUp | Traced | ServicesFound | ServersFound | GatewaysKnown | NumberSought) -> None:
         """What was asked for is there; who asked may not wait any more."""
         waiting = end.context
         assert isinstance(waiting, asyncio.Future), "the context of each is who waits for it"
@@ -175,8 +178,19 @@ class Commands:
             servers = await self._wait(lambda context, now: peer.find_servers(outside, context, now), "DNS")
             places = servers_found(servers.found)
         if calls_out := explained.calls_out(is_nobody=any(place.startswith(NOBODY) for place in places)):
-            places += await self._gateways_to(calls_out, is_emergency=explained.user is None)
+            places += await self._out_of_overlay(calls_out, is_emergency=explained.user is None)
         return explanation_report(number, line, explained, places)
+
+    async def _out_of_overlay(self, number: str, *, is_emergency: bool) -> list[str]:
+        """What neighbours by DUNDi say of a number, and the gateways that are tried after them."""
+        gateways = await self._gateways_to(number, is_emergency=is_emergency)
+        if is_emergency:
+            return gateways
+        what = f"the search for {number} by DUNDi"
+        sought = await self._wait(lambda context, now: self._peer.look_for_neighbours(number, context, now), what)
+        assert isinstance(sought, NumberSought)
+        said = neighbours_in_words(sought)
+        return said if sought.places and gateways[0].startswith(NO_GATEWAY) else [*said, *gateways]
 
     async def _gateways_to(self, number: str, *, is_emergency: bool) -> list[str]:
         """In the order in which they are tried."""

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import Final
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.coupling.gateways import GatewaysKnown
+from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.lookup import LookedUp
-from p2psip.coupling.peer import Peer, peer_uri
+from p2psip.coupling.numbers.gateways import GatewaysKnown
+from p2psip.coupling.peer import Peer
 from p2psip.daemon.endpoints import doors_of, own_names
 from p2psip.daemon.state.dial_plan_file import load_numbering
+from p2psip.daemon.state.dundi_file import load_dundi
 from p2psip.daemon.state.line_files import LineFiles, line_names
 from p2psip.daemon.state.state import PeerState
 from p2psip.daemon.state.trunks_file import load_trunks
+from p2psip.dundi.values import NumberSought
 from p2psip.reload.usages.sip_registration import RegistrationRoute
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
@@ -62,7 +65,7 @@ def offline_config(state: PeerState) -> ServerConfig:
         listeners=(),
         peer_side=peer_uri(state.identity.user.partition("@")[0], overlay, state.identity.node_id),
         numbering=load_numbering(state.directory),
-        other_domains=doors_of(state.settings),
+        other_domains=doors_of(state.settings, load_dundi(state.directory)),
     )
 
 
@@ -113,6 +116,12 @@ def places_found(peer: Peer, found: LookedUp) -> list[str]:
         for entry in found.registrations.entries
     ]
     return places or [f"{NOBODY} {found.aor}"]
+
+
+def neighbours_in_words(sought: NumberSought) -> list[str]:
+    """What neighbours by DUNDi have said of a number, and where the call goes first; nothing where there are none."""
+    goes = [f"goes to {place} by the word of DUNDi peer {place.neighbour}" for place in sought.places[:1]]
+    return [*(f"DUNDi peer {said}" for said in sought.said), *goes]
 
 
 def gateways_in_words(found: GatewaysKnown) -> list[str]:

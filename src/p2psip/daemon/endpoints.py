@@ -9,12 +9,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address, as_domain, without_zone
-from p2psip.coupling.peer import peer_uri
+from p2psip.coupling.gruu import peer_uri
 from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.settings import PeerSettings
 from p2psip.daemon.state.state import PeerState
+from p2psip.dundi.values import EntityTerms
 from p2psip.net.peer_host import Endpoints
-from p2psip.net.sockets.addresses import LOOPBACKS, usable_hosts
+from p2psip.net.sockets.addresses import LOOPBACKS, split_host_port, usable_hosts
 from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -30,7 +31,9 @@ TOKENS = b"p2psip tokens in URIs"
 WILDCARDS = {"0.0.0.0": 4, "::": 6}
 
 
-def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]) -> Endpoints:
+def endpoints_of(
+    settings: PeerSettings, link_types: Collection[OverlayLinkType], dundi: EntityTerms | None = None
+) -> Endpoints:
     """What to open, by the settings: wildcards as such, so that an address may come later than the peer."""
     overlay = tuple(Address(host, settings.overlay_port) for host in _bindable(settings.listen))
     phones = tuple(Address(host, settings.phone_port) for host in _bindable(settings.phone_listen))
@@ -45,6 +48,7 @@ def endpoints_of(settings: PeerSettings, link_types: Collection[OverlayLinkType]
         _at_port(phones, settings.phone_ws_port) if settings.phone_ws else (),
         _at_port(phones, settings.phone_wss_port) if settings.phone_wss else (),
         sip if OverlayLinkType.DTLS_UDP_SR in link_types else (),
+        None if dundi is None else dundi.local,
     )
 
 
@@ -103,7 +107,9 @@ class KnownAs:
         return {"overlay": list(map(str, self.overlay)), "phones": list(map(str, self.phones))}
 
 
-def server_config(state: PeerState, endpoints: Endpoints, known_as: KnownAs) -> ServerConfig:
+def server_config(
+    state: PeerState, endpoints: Endpoints, known_as: KnownAs, dundi: EntityTerms | None = None
+) -> ServerConfig:
     """How the SIP server of a peer treats its phones, by its settings and the overlay's."""
     settings, identity, overlay = state.settings, state.identity, state.configuration.instance_name
     has_call_paths = bool(endpoints.calls)
@@ -124,20 +130,30 @@ def server_config(state: PeerState, endpoints: Endpoints, known_as: KnownAs) -> 
         has_call_paths=has_call_paths,
         transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         numbering=load_numbering(state.directory),
-        other_domains=doors_of(settings),
+        other_domains=doors_of(settings, dundi),
     )
 
 
-def doors_of(settings: PeerSettings) -> OtherDomains:
-    """What the operator has opened between a peer and other domains."""
+def doors_of(settings: PeerSettings, dundi: EntityTerms | None) -> OtherDomains:
+    """What the operator has opened between a peer and other domains: SIP servers of DUNDi peers are guests."""
+    guests = [ipaddress.ip_network(network) for network in settings.guests]
     return OtherDomains(
         calls_out=settings.other_domains in ("out", "both"),
         calls_in=settings.other_domains in ("in", "both"),
         names=frozenset(map(as_domain, (*settings.domains, *settings.shared_domains))),
         shared=frozenset(map(as_domain, settings.shared_domains)),
-        guests=tuple(ipaddress.ip_network(network) for network in settings.guests),
+        guests=(*guests, *(() if dundi is None else dundi.calls)),
         host=settings.advertise[0] if settings.advertise else "",
+        reaches=() if dundi is None else dundi.reaches,
     )
+
+
+def unknown_host(dundi: EntityTerms | None, settings: PeerSettings, overlay: str, known_as: KnownAs) -> str:
+    """By which host DUNDi peers are told to call in, if that is none of this peer's; "" if it is."""
+    if dundi is None:
+        return ""
+    host = split_host_port(dundi.host, 0)[0].lower()
+    return "" if host in own_names(settings, overlay) or host in known_as.own else host
 
 
 def relay_terms(settings: PeerSettings) -> RelayTerms:

@@ -9,6 +9,7 @@ from p2psip.coupling.lookup import HopSeen, LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.daemon.nat_words import SitePorts, facts_in_words, mapping_words, nat_words
+from p2psip.dundi.values import NeighbourFacts
 from p2psip.net.machine_figures import memory_kb
 from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
@@ -51,6 +52,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
         "lines": lines_of(peer, now),
         "trunks": trunks_of(peer, now),
+        "dundi": dundi_of(peer, now),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
     }
@@ -271,6 +273,38 @@ def _provider(provider: Provider) -> dict[str, object]:
         "load": None if offer is None else offer.load,
         "policy": None if offer is None else offer.policy.decode(errors="replace"),
         "expires_ms": None if offer is None else offer.expires_ms,
+    }
+
+
+def dundi_of(peer: Peer, now: float) -> dict[str, object] | None:
+    """This peer as an entity of DUNDi, and how it goes with its neighbours; None if it is none."""
+    entity = peer.dundi.entity
+    if entity is None:
+        return None
+    return {
+        "eid": str(entity.terms.eid),
+        "contexts": [each.name for each in entity.terms.contexts],
+        "strangers": entity.strangers,
+        "peers": [_neighbour(facts, now) for facts in entity.facts],
+    }
+
+
+def _neighbour(facts: NeighbourFacts, now: float) -> dict[str, object]:
+    terms = facts.terms
+    return {
+        "name": terms.name,
+        "eid": str(terms.eid),
+        "address": str(terms.address),
+        "encrypted": terms.keys is not None,
+        "state": facts.state,
+        "since_s": round(now - facts.since, 1),
+        "rtt_ms": None if facts.rtt_s is None else round(facts.rtt_s * 1000, 1),
+        "include": list(terms.include),
+        "permit": sorted(terms.permit),
+        "asked": facts.asked,
+        "answered": facts.answered,
+        "dropped": facts.dropped,
+        "last_failure": facts.failure or None,
     }
 
 

@@ -23,13 +23,13 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.gateways import GatewaysKnown
 from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config, unknown_host
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
@@ -40,6 +40,7 @@ from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
 from p2psip.daemon.roles.role_keeper import RoleKeeper
 from p2psip.daemon.router_watch import RouterWatch
+from p2psip.daemon.state.dundi_file import load_dundi
 from p2psip.daemon.state.kept import (
     load_contacts,
     load_kinds,
@@ -53,6 +54,7 @@ from p2psip.daemon.state.kept import (
 from p2psip.daemon.state.line_files import line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.daemon.state.trunks_file import load_trunks
+from p2psip.dundi.values import NumberSought
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
@@ -165,14 +167,15 @@ class PeerService:
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         keylog = keylogger()
         link_types = self._link_types()
-        endpoints = endpoints_of(self._state.settings, link_types)
+        self._dundi = load_dundi(self._state.directory)
+        endpoints = endpoints_of(self._state.settings, link_types, self._dundi)
         self._has_calls_port = bool(endpoints.calls)
         self._present = self._look_for_hosts()
         self._known_as = KnownAs.of(self._state.settings, self._present)
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
             if store.set_aside is not None:
                 self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
-            server = server_config(self._state, endpoints, self._known_as)
+            server = server_config(self._state, endpoints, self._known_as, self._dundi)
             self._role = RoleKeeper(self._state, self._known_as.overlay, self._journal, now)
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
@@ -182,7 +185,7 @@ class PeerService:
             self._host.own_certificate_ends = self._state.identity.not_after
             self._phone_certificate = PhoneCertificate(self._state)
             self._use_phone_tls()
-            if self._state.settings.calls_other_domains:
+            if self._state.settings.calls_other_domains or self._dundi is not None:
                 self._host.use_domains(domains_trusted(self._state), self._state.settings.name_server_address)
             self._commands = Commands(
                 self._peer,
@@ -229,7 +232,7 @@ class PeerService:
             kind_blocks=self._kept("further kinds not read", load_kinds),
         )
         node = Node(state.identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
-        return Peer(node, server, rng, now, load_trunks(state.directory))
+        return Peer(node, server, rng, now, load_trunks(state.directory), self._dundi)
 
     def _site_ports(self) -> SitePorts:
         settings, has_ice = self._state.settings, not self._state.configuration.no_ice
@@ -254,6 +257,9 @@ class PeerService:
         if self._state.settings.media_engine and self._peer.server.relay.engine is None:
             means = 'media is "auto", and without ICE "direct": set "anchor"'
             self._journal.warning("media engine not used", means=means)
+        if host := unknown_host(self._dundi, self._state.settings, self._peer.overlay, self._known_as):
+            means = "calls that come by DUNDi are refused"
+            self._journal.warning("host of dundi.toml is not of this peer", host=host, means=means)
         self.load_lines()
         for rule in WatchRules(self._state.settings.watchers).unknown(line_names(self._state.directory)):
             means = "nobody watches by it, until a line of that name is added"
@@ -572,7 +578,7 @@ class PeerService:
                 self._configuration_changed(effect)
             case ConfigurationOutdated():
                 self._refresher.outdated()
-            case LookedUp() | Traced() | ServicesFound() | ServersFound() | GatewaysKnown():
+            case LookedUp() | Traced() | ServicesFound() | ServersFound() | GatewaysKnown() | NumberSought():
                 self._commands.is_over(effect)
             case ReachSurveyed():
                 self._commands.surveyed(effect)

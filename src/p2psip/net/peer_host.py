@@ -12,6 +12,7 @@ from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Ask, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.peer import Peer
+from p2psip.dundi.values import SendDundi
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.rtpengine.engine_control import SendToEngine
 from p2psip.media.relay.sides import SendFrame, SendFrom
@@ -53,6 +54,8 @@ class Endpoints:
     phone_wss: tuple[Address, ...] = ()
     calls: tuple[Address, ...] = ()
     """Where calls with other peers come by ICE, over UDP."""
+    dundi: Address | None = None
+    """Where neighbours by DUNDi ask, and are asked from."""
 
     @property
     def phone_streams(self) -> tuple[tuple[AcceptedTransport, Address], ...]:
@@ -77,6 +80,7 @@ class PeerHost(NodeHost):
         self._media = MediaSockets("127.0.0.1", self._media_datagram)
         self._relay_ports = RelayPorts(self._relay_datagram)
         self._engine = EngineSocket(self._engine_datagram)
+        self._dundi: DatagramSocket | None = None
         self._name_server: Address | None = None
         self._dns: DnsRecords | None = None
         self._trunks = TrunkSockets(self._trunk_arrived, self._records)
@@ -94,6 +98,8 @@ class PeerHost(NodeHost):
             self._udp[local] = await DatagramSocket.bind(*local, self._datagram)
         for transport, local in endpoints.phone_streams:
             self._phone_flows.listen(transport, local)
+        if endpoints.dundi is not None:
+            self._dundi = await DatagramSocket.bind(*endpoints.dundi, self._dundi_arrived)
         # Now that nobody else wants any of them: the ports of relayed calls are drawn.
         self._has_all_ports = True
         waiting, self._ports_later = self._ports_later, []
@@ -125,6 +131,8 @@ class PeerHost(NodeHost):
         self._relay_ports.close_all()
         self._engine.close()
         self._trunks.close()
+        if self._dundi is not None:
+            self._dundi.close()
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -138,6 +146,8 @@ class PeerHost(NodeHost):
                 self._spawn(self._find_records(token, question))
             case ForTrunk():
                 self._trunks.do(effect)
+            case SendDundi(remote, data) if self._dundi is not None:
+                self._dundi.send(remote, data)
             case Ask(token, FindTrunk(terms)):
                 self._spawn(self._find_trunk(token, terms))
             case Ask(token, MediaWanted(_, towards)):
@@ -218,7 +228,7 @@ class PeerHost(NodeHost):
             self._dns = DnsRecords(self._name_server)
         return await self._dns.find(question)
 
-    # Trunks
+    # Trunks, and neighbours by DUNDi
 
     async def _find_trunk(self, token: int, terms: TrunkTerms) -> None:
         answer = await self._trunks.find(terms)
@@ -226,6 +236,9 @@ class PeerHost(NodeHost):
 
     def _trunk_arrived(self, terms: TrunkTerms, arrival: Arrival) -> None:
         self.call(lambda now: self.peer.handle_trunk(terms.agent, arrival, now))
+
+    def _dundi_arrived(self, local: Address, remote: Address, data: bytes) -> None:
+        self.call(lambda now: self.peer.handle_dundi(remote, data, now))
 
     # Media
 

@@ -365,6 +365,12 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "records": {"count": 0, "bytes": 0},
         "lines": [],
         "trunks": [{"name": "provider", "state": "registered", "calls": 1, "calls_max": 2}],
+        "dundi": {
+            "peers": [
+                {"name": "near", "state": "answers", "rtt_ms": 11.8, "last_failure": None},
+                {"name": "far", "state": "silent", "rtt_ms": None, "last_failure": "no answer"},
+            ]
+        },
         "neighbors": [],
         "members": 3,
     }
@@ -378,6 +384,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     assert f"    tried {tried}\n" in said
     what = f"calls with peer-hill (abababab) go inside overlay messages; {NO_AUDIO}: none has been found yet"
     assert f"  {what}" in said
+    assert "  DUNDi peer near: answers, 11.8 ms\n  DUNDi peer far: silent; no answer\n" in said
     assert "  The router 10.1.0.1 is being asked to let others in.\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)

@@ -11,9 +11,10 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
+from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import LookedUp
-from p2psip.coupling.peer import Peer, Stopped, peer_uri
+from p2psip.coupling.peer import Peer, Stopped
 from p2psip.reload.config.configuration import (
     ANY_SERVICE,
     CERTIFICATE_KINDS,

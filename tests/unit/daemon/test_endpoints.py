@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from dundi_bench import TERMS
 
 from p2psip.base.address import Address
 from p2psip.daemon import endpoints
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, transport_limits
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, listeners_of, own_names, transport_limits, unknown_host
 from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.reload.wire.link_messages import NO_ICE
 from p2psip.sip.transports.flow_table import TransportLimits
@@ -134,3 +137,20 @@ def test_connections_with_phones_leave_half_of_the_descriptors() -> None:
     """Strangers who keep them open make room for each other long before nobody is let in any more."""
     assert transport_limits(300).flows == 150
     assert transport_limits(20_000) == TransportLimits()
+
+
+@pytest.mark.parametrize(
+    ("host", "unknown"),
+    [
+        ("192.168.7.1", ""),
+        ("192.168.7.1:5070", ""),
+        ("[2001:db8::7]:5060", ""),
+        ("Garden.example", ""),
+        ("203.0.113.9:5060", "203.0.113.9"),
+        ("pbx.example", "pbx.example"),
+    ],
+)
+def test_by_what_host_dundi_peers_call_in_is_one_of_this_peer(host: str, unknown: str) -> None:
+    of_peer = settings(domains=["garden.example"])
+    assert unknown_host(replace(TERMS, host=host), of_peer, OVERLAY, known(DUAL)) == unknown
+    assert unknown_host(None, of_peer, OVERLAY, known(DUAL)) == ""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
+
+import msgspec
 
 _SECTION = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?")
 _ASSIGNMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([A-Za-z0-9_.-]+))\s*=""")
@@ -56,6 +59,26 @@ class TomlLines:
         """The same for people; "" if nobody knows."""
         number = self.of(section, index, key)
         return "" if number is None else f"line {number}: "
+
+
+def described(
+    error: str, lines: TomlLines, wanted: Mapping[str, str], kinds: Mapping[str, type[msgspec.Struct]]
+) -> str:
+    """A setting of a wrong kind, of which msgspec has said `error`: where it is, and what it takes.
+
+    `wanted` says that of each setting, `kinds` what there is in which section; "" is what stands above all sections.
+    """
+    found = re.search(r" - at `\$\.?(\w*)(?:\[(\d+)\])?(?:\.(\w+))?", error)
+    section, index, key = (found[1], int(found[2] or 0), found[3] or "") if found else ("", 0, "")
+    if unknown := re.search(r"unknown field `(.+?)`", error):
+        known = kinds.get(section, kinds[""])
+        where = lines.words(section, index, unknown[1]) or lines.words(unknown[1])
+        return f"{where}there is no setting {unknown[1]}; there are {', '.join(known.__struct_fields__)}"
+    if missing := re.search(r"missing required field `(.+?)`", error):
+        return f"{lines.words(section, index)}there is no {missing[1]} in it: write {wanted[missing[1]]}"
+    where = lines.words(section, index, key) or lines.words("", 0, section)
+    name = key if key in wanted else section
+    return f"{where}{name}: write {wanted.get(name, error)}"
 
 
 def _no_toml(error: tomllib.TOMLDecodeError, text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.state.toml_lines import Mistake, TomlLines, parse_toml
+from p2psip.daemon.state.toml_lines import Mistake, TomlLines, described, parse_toml
 from p2psip.enrollment.user_names import RULE, is_local_part
 from p2psip.net.disk.files import read_text
 from p2psip.sip.entities.gateway.limits import PREFIXES_MAX
@@ -111,7 +111,7 @@ def _read(text: str, state_dir: Path) -> tuple[TrunkTerms, ...]:
     try:
         file = msgspec.convert(parse_toml(text), _File)
     except msgspec.ValidationError as error:
-        raise Mistake(_described(str(error), lines)) from None
+        raise Mistake(described(str(error), lines, _WANTED, {"": _File, "trunk": _Trunk})) from None
     if len(file.trunk) > TRUNKS_MAX:
         raise Mistake(f"{lines.words('trunk', TRUNKS_MAX)}there are more than {TRUNKS_MAX} trunks: leave some out")
     names = [each.name for each in file.trunk]
@@ -139,20 +139,6 @@ class _Where:
         sections = range(self._index + 1)
         at = [found for each in sections if (found := self._lines.of("trunk.numbers", each, number)) is not None]
         return Mistake(f"line {at[-1]}: {what}" if at else what)
-
-
-def _described(error: str, lines: TomlLines) -> str:
-    """A setting of a wrong kind: where it is, and what it takes."""
-    found = re.search(r" - at `\$\.?(\w*)(?:\[(\d+)\])?(?:\.(\w+))?", error)
-    section, index, key = (found[1], int(found[2] or 0), found[3] or "") if found else ("", 0, "")
-    if unknown := re.search(r"unknown field `(.+?)`", error):
-        known = _Trunk if section == "trunk" else _File
-        where = lines.words(section, index, unknown[1]) or lines.words(unknown[1])
-        return f"{where}there is no setting {unknown[1]}; there are {', '.join(known.__struct_fields__)}"
-    if missing := re.search(r"missing required field `(.+?)`", error):
-        return f"{lines.words(section, index)}there is no {missing[1]} in it: write {_WANTED[missing[1]]}"
-    name = key if key in _WANTED else section
-    return f"{lines.words(section, index, key)}{name}: write {_WANTED.get(name, error)}"
 
 
 def _terms(trunk: _Trunk, where: _Where, state_dir: Path) -> TrunkTerms:

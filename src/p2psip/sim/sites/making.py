@@ -9,8 +9,10 @@ from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
+from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.lines import Line
-from p2psip.coupling.peer import Peer, peer_uri
+from p2psip.coupling.peer import Peer
+from p2psip.dundi.values import EntityTerms
 from p2psip.enrollment.passwords import typed_passwords
 from p2psip.enrollment.user_names import typed_names
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -23,6 +25,7 @@ from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.usages.rules import rules_of
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.message.digest import logins
@@ -61,6 +64,7 @@ def make_peer(
     has_call_paths: bool = False,
     numbering: Numbering | None = None,
     trunks: Iterable[TrunkTerms] = (),
+    dundi: EntityTerms | None = None,
 ) -> Peer:
     """A peer that has not been started; `phone_side` is where it listens for phones. With `has_call_paths` it carries
     the media of phones that do not reach each other; `numbering` is what its operator has set of numbers.
@@ -79,5 +83,6 @@ def make_peer(
         media="auto" if has_call_paths else "direct",
         has_call_paths=has_call_paths,
         numbering=numbering or Numbering(),
+        other_domains=OtherDomains() if dundi is None else OtherDomains(guests=dundi.calls, reaches=dundi.reaches),
     )
-    return Peer(node, server, rng, now, tuple(trunks))
+    return Peer(node, server, rng, now, tuple(trunks), dundi)

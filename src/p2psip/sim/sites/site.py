@@ -11,6 +11,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline
 from p2psip.coupling.peer import Peer
+from p2psip.dundi.values import SendDundi
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.session import SendRtp
 from p2psip.reload.node.effects import LinkUp
@@ -43,6 +44,10 @@ class Site:
     """Where media addresses of the echo service were wanted for."""
     provider: Callable[[bytes], list[bytes]] | None = None
     """The far end of its trunk: what it answers to a datagram."""
+    neighbours: dict[Address, Callable[[bytes], None]] = field(default_factory=dict)
+    """Those by DUNDi: who takes what is sent to them."""
+    outsiders: dict[Address, Callable[[bytes], None]] = field(default_factory=dict)
+    """SIP servers beside the phones: the same."""
 
     def handle_path(self, event: PathEvent, now: float) -> None:
         """Something has happened to a connection, beside that it is up or down."""
@@ -79,6 +84,8 @@ class Site:
             match effect:
                 case SendUdp(_, remote, data):
                     self._to_phone(remote, data)
+                case SendDundi(remote, data) if remote in self.neighbours:
+                    self._later(lambda take=self.neighbours[remote], data=data: take(data))  # type: ignore[misc]
                 case OpenFlow(flow):
                     self._later(lambda flow=flow: self._no_tcp(flow))  # type: ignore[misc]
                 case Ask(token, MediaWanted(_, towards)):
@@ -112,8 +119,9 @@ class Site:
 
     def _to_phone(self, remote: Address, data: bytes) -> None:
         phone = self.phones.get(remote)
-        if phone is not None:
-            self._later(lambda: phone.receive(data))
+        take = self.outsiders.get(remote) if phone is None else phone.receive
+        if take is not None:
+            self._later(lambda: take(data))
 
     def _no_tcp(self, flow: int) -> None:
         """Phones here listen on UDP alone."""

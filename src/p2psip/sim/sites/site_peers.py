@@ -9,6 +9,7 @@ from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lines import Line
 from p2psip.coupling.lookup import LookedUp
+from p2psip.dundi.values import EntityTerms
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
@@ -59,11 +60,12 @@ class SimulatedPeers:
         is_reachable: bool = True,
         trunk: TrunkTerms | None = None,
         provider: Callable[[bytes], list[bytes]] | None = None,
+        dundi: EntityTerms | None = None,
     ) -> Site:
         """Make a peer and start it; with `store`, one that was there before.
 
         It may be a client of the others, and one that is not reachable can only dial. It may have a trunk, with the
-        `provider` at its far end.
+        `provider` at its far end, and neighbours by DUNDi.
         """
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
@@ -87,6 +89,7 @@ class SimulatedPeers:
             phone_side=[local],
             numbering=self.numbering,
             trunks=() if trunk is None else (trunk,),
+            dundi=dundi,
         )
         site = Site(name, peer, self.world, local, provider=provider)
         self.sites[name] = site

@@ -65,17 +65,20 @@ class LocateUser:
 class Tried(NamedTuple):
     """A place to which a request has gone in vain: its Request-URI, and what came of it.
 
-    `is_told` is true where somebody has said so, and not this peer because nobody has.
+    `is_told` is true where somebody has said so, and not this peer because nobody has; `is_gateway`, where the place
+    was one that calls numbers for others.
     """
 
     uri: SipUri
     status: int
     is_told: bool
+    is_gateway: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FindGateway:
-    """Which member calls this number for others, where nobody in the overlay has it? Answered by Located or NotLocated.
+    """Who calls this number, where nobody in the overlay has it: an Asterisk that a DUNDi peer knows, or a member who
+    calls for others? Answered by Located or NotLocated.
 
     `tried` are those that have had their turn; `otherwise` is what there is to say if there is no (other) gateway.
     """
@@ -84,6 +87,8 @@ class FindGateway:
     otherwise: NotLocated
     tried: tuple[Tried, ...] = ()
     is_emergency: bool = False
+    is_here: bool = False
+    """True for what another member has sent to this peer to have it called: no other member is asked."""
 
 
 class RegisteredBinding(NamedTuple):
@@ -123,6 +128,8 @@ class Target:
     """True for a server of another domain, and for a guest: neither a phone with a line nor a peer."""
     diversions: tuple[NameAddr, ...] = ()
     """By whom it has been forwarded to this place alone (RFC 5806), the latest first."""
+    is_gateway: bool = False
+    """True for what leads out of the overlay with a number, and may fail where another one does not."""
 
     @property
     def lead(self) -> SipUri:

@@ -19,7 +19,8 @@ class OtherDomains:
     `user@domain`, where the domain is the overlay's or one of `names`. `guests` are networks in which nobody needs an
     account: who is there may call users by any name of this peer, and is called at its address. `host` is the name or
     numeric address by which others reach the phones' ports of this peer, "" if that is the address of the machine.
-    Users of the domains in `shared` are in the overlay or at the domain's own servers, or both.
+    Users of the domains in `shared` are in the overlay or at the domain's own servers, or both. `reaches` is how
+    numbers begin that are called for other members at guests, where neighbours by DUNDi say that they are.
     """
 
     calls_out: bool = False
@@ -28,6 +29,7 @@ class OtherDomains:
     shared: frozenset[str] = frozenset()
     guests: tuple[IpNetwork, ...] = ()
     host: str = ""
+    reaches: tuple[str, ...] = ()
 
     def is_guest(self, host: str) -> bool:
         """True for a numeric address in one of the networks of guests."""

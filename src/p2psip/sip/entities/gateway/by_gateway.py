@@ -1,4 +1,4 @@
-"""Numbers that nobody in the overlay has: which gateway calls them; a resolver (proxy/resolvers.py).
+"""Numbers that nobody in the overlay has: which gateway or DUNDi peer calls them; a resolver (proxy/resolvers.py).
 
 Theory of operation. A number is a user name first: only where the overlay knows nobody of that name (404) is a gateway
 asked for, or at once for an emergency number that no user of the overlay answers. The gateway's peer is sent the call
@@ -15,7 +15,7 @@ from p2psip.sip.entities.gateway.people import number_in
 from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
 from p2psip.sip.entities.gateway.trunk import Trunk, best_of
 from p2psip.sip.entities.own import is_user
-from p2psip.sip.entities.proxy.resolvers import Asked, Resolution
+from p2psip.sip.entities.proxy.resolvers import After, Asked, Resolution
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target, Tried
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.uri import SipUri
@@ -39,18 +39,29 @@ class ByGateway:
         if asked.routed.request.method != "INVITE" or not is_user(asked.uri, self._config):
             return None
         if asked.uri.param(GATEWAY_PARAM) is not None:
-            return self._here(asked.uri) if asked.after is None else None
+            return self._here(asked.uri) if asked.after is None else self._here_again(asked.uri, asked.after)
         if asked.source.peer is not None and not asked.turns:
             return None
         return self._elsewhere(asked)
 
-    def _here(self, uri: SipUri) -> Located | NotLocated:
-        """By which trunk of this peer."""
-        trunk = best_of(self._trunks, number_in(uri))
-        if trunk is None:
-            # The caller's peer tries another gateway: this one has said once that it could.
-            return NotLocated(503, phrase_of(503), f"no trunk of this peer reaches {uri.user_name} now")
-        return Located((Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}"),))
+    def _here(self, uri: SipUri) -> Located | NotLocated | FindGateway:
+        """By which trunk of this peer, or as its neighbours by DUNDi say."""
+        number = number_in(uri)
+        trunk = best_of(self._trunks, number)
+        if trunk is not None:
+            return Located((Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}"),))
+        # The caller's peer tries another gateway: this one has said once that it could.
+        otherwise = NotLocated(503, phrase_of(503), f"nothing behind this peer reaches {uri.user_name} now")
+        is_reached = any(number.startswith(prefix) for prefix in self._config.other_domains.reaches)
+        return FindGateway(number, otherwise, is_here=True) if is_reached else otherwise
+
+    def _here_again(self, uri: SipUri, after: After) -> FindGateway | None:
+        """A place that a neighbour has named has failed: the next."""
+        tried = tuple(each for each in after.tried if each.is_gateway)
+        if not (tried and _is_the_gateways(tried[-1])):
+            return None
+        otherwise = NotLocated(after.status, phrase_of(after.status), after.reason)
+        return FindGateway(number_in(uri), otherwise, tried, is_here=True)
 
     def _elsewhere(self, asked: Asked) -> FindGateway | None:
         after, number, is_emergency = asked.after, number_in(asked.uri), self._is_emergency(asked)
@@ -62,7 +73,7 @@ class ByGateway:
         is_group = asked.uri.user_name.lower() in self._config.numbering.groups
         if after is None or not (is_emergency or (number and not is_group)):
             return None
-        by_gateways = tuple(each for each in after.tried if each.uri.param(GATEWAY_PARAM) is not None)
+        by_gateways = tuple(each for each in after.tried if each.is_gateway)
         if by_gateways:
             may_go_on = _is_the_gateways(by_gateways[-1])
         else:

@@ -296,7 +296,11 @@ class Context:
     def tried(self) -> tuple[Tried, ...]:
         """The places that it has gone to in vain, in order."""
         results = [branch.result for branch in self.branches if branch.result is not None]
-        return tuple(Tried(each.branch.target.uri, each.status, each.response is not None) for each in results)
+        return tuple(
+            Tried(target.uri, each.status, each.response is not None, target.is_gateway)
+            for each in results
+            for target in (each.branch.target,)
+        )
 
     def after(self, best: Result) -> After:
         """What has become of it, in the words of the best result."""

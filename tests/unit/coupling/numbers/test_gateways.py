@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from gateway_peers import TRUNK, Provider, overlay
 
-from p2psip.coupling.gateways import FAILED_S, FRESH_S, GatewaysKnown
+from p2psip.coupling.numbers.gateways import FAILED_S, FRESH_S, GatewaysKnown
 from p2psip.reload.config.configuration import ServicePermission
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone

@@ -47,6 +47,9 @@ FAILED_S = 60.0
 FAR_S = 60.0
 """How far away one counts as that has not answered a Ping."""
 
+BEYOND_CALLS = 100
+"""How many calls are said to go to neighbours by DUNDi: nobody counts them, and nobody pays."""
+
 WAITING_MAX = 256
 """Calls that wait until the gateways are known."""
 
@@ -110,15 +113,21 @@ class Gateways:
         self._pinging: set[NodeId] = set()
         self._is_searching = False
         self._announced = ""
+        self._beyond: tuple[OfferedNumbers, ...] = ()
         self._timers: Timers[str] = Timers()
         self._effects: list[Effect] = []
 
     # Our own
 
+    def announce_beyond(self, offered: tuple[OfferedNumbers, ...], now: float) -> None:
+        """Neighbours by DUNDi have these numbers now, which other members may call through this peer."""
+        self._beyond = offered
+        self.announce(now)
+
     def announce(self, now: float) -> None:
         """Some trunk is up, or is not any more: say what can be called through this peer now."""
         able = [trunk for trunk in self._trunks if trunk.health.is_up]
-        policy = write_offer(offer for trunk in able for offer in offer_of(trunk.terms))
+        policy = write_offer([*self._beyond, *(offer for trunk in able for offer in offer_of(trunk.terms))])
         if policy == self._announced:
             return
         self._announced = policy
@@ -126,7 +135,7 @@ class Gateways:
             self._services.unregister(SERVICE, now)
             return
         try:
-            capacity = sum(trunk.terms.calls_max for trunk in able)
+            capacity = sum(trunk.terms.calls_max for trunk in able) + (BEYOND_CALLS if self._beyond else 0)
             self._services.register(SERVICE, now, capacity=capacity, policy=policy)
         except LocalMisuse as error:
             means = "phones of this peer alone call through it"
@@ -256,7 +265,7 @@ class Gateways:
         if trunk is None:
             return None
         uri = self._uri(number, (Destination.node(self._node.node_id),))
-        target = Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}")
+        target = Target(uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}", is_gateway=True)
         digits = trunk.terms.reach(number) or 0
         return NumberGateway(
             self._node.user, self._node.node_id, digits, trunk.terms.preference, 0.0, self._failed(uri), target
@@ -271,7 +280,8 @@ class Gateways:
         called = number if number.startswith(best.prefix) else best.prefix
         provider = known.provider
         uri = self._uri(called, provider.destination_list)
-        target = Target(uri, None, f"gateway {provider.user.partition('@')[0]}", is_doubtful=True)
+        label = f"gateway {provider.user.partition('@')[0]}"
+        target = Target(uri, None, label, is_doubtful=True, is_gateway=True)
         rtt_s = self._rtts.get(provider.node)
         digits, failed = len(best.prefix), self._failed(uri)
         return NumberGateway(provider.user, provider.node, digits, best.preference, rtt_s, failed, target)
