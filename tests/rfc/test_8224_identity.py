@@ -14,7 +14,8 @@ from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, i
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party, Passport
 from p2psip.sip.entities.callers.verification import IDENTITIES_MAX, SEEN_MAX, Identified, Verification
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.questions import NotAuthentic, SignClaims, VerifySignature
+from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
+from p2psip.sip.entities.questions import Forwarded, LocateUser, NotAuthentic, NotLocated, SignClaims, VerifySignature
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.message import Request
@@ -427,6 +428,29 @@ def test_8946_who_has_forwarded_a_call_to_somebody_has_not_forwarded_it_where_th
         assert forwarders(about, own, by_bob) == (), "who calls has said that it is for the telephone as well"
         assert forwarders(about, own, by_bob, by_mallory) == ("mallory", "bob")
         assert forwarders(about, by_her_to_both, by_bob) == ("mallory",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "forwarders"),
+    [
+        (Forwarded(SipUri(OVERLAY, "0049")), ("bob",)), (Forwarded(SipUri(OVERLAY, "0033")), ()),
+        (NotLocated(404, "Not Found"), ()), (None, ()),
+    ],
+)  # fmt: skip
+def test_who_is_said_to_forward_to_a_telephone_pays_where_his_record_says_that_number(
+    answer: object, forwarders: tuple[str, ...]
+) -> None:
+    about = request(("Diversion", f"<sip:bob@{OVERLAY}>"), DATED, uri="0049")
+    by_gateway = about.replace(uri=SipUri(OVERLAY, "0049", None, ((GATEWAY_PARAM, "1"),)))
+    verifier = Verifier()
+    asked = verifier.core.examine(verifier.arrived(by_gateway), 0.0)
+    assert isinstance(asked, Ask)
+    assert isinstance(asked.question, LocateUser)
+    assert (asked.question.user, asked.question.is_about_record) == ("bob", True)
+    (found,) = [verifier.core.handle_answer(asked.token, answer, 0.0)] if answer else verifier.core.handle_timeout(9.0)
+    assert isinstance(found, Identified)
+    assert (found.caller.user, found.caller.forwarders) == ("", forwarders)
+    assert isinstance(verifier.core.examine(verifier.arrived(about), 10.0), Identified), "nobody pays for others"
 
 
 def test_two_names_that_differ_in_capitals_are_two_people() -> None:
