@@ -287,22 +287,24 @@ def test_4_1_media_keys_are_signed() -> None:
         assert Verifier().status(sent.replace(body=b"")) == ("", 438)
 
 
-def message(*more: tuple[str, str], body: bytes = b"hello") -> Request:
+def message(*more: tuple[str, str], body: bytes = b"hello", method: str = "MESSAGE") -> Request:
     about = request(DATED, *more, body=body)
-    return Request("MESSAGE", about.uri_text, about.fields.with_only("CSeq", "1 MESSAGE"), body)
+    return Request(method, about.uri_text, about.fields.with_only("CSeq", f"1 {method}"), body)
 
 
+@pytest.mark.parametrize("method", ["MESSAGE", "PUBLISH"])
 @pytest.mark.parametrize("is_full", [True, False])
-def test_9475_a_token_of_a_message_is_for_what_it_says(is_full: bool) -> None:
-    about = message()
+def test_9475_a_token_of_a_message_is_for_what_it_says(is_full: bool, method: str) -> None:
+    about = message(method=method)
     sent = with_identities(about, signed(about, "alice", is_full=is_full))
     assert Verifier().status(sent) == ("alice", 0)
     assert Verifier().status(sent.replace(body=b"send money")) == ("", 438)
 
 
+@pytest.mark.parametrize("method", ["MESSAGE", "PUBLISH"])
 @pytest.mark.parametrize("is_full", [True, False])
-def test_9475_what_proves_a_call_proves_no_message(is_full: bool) -> None:
-    call, about = request(DATED), message()
+def test_9475_what_proves_a_call_proves_no_message(is_full: bool, method: str) -> None:
+    call, about = request(DATED), message(method=method)
     given = signed(call, "alice", is_full=is_full)
     assert Verifier().status(with_identities(call, given)) == ("alice", 0)
     assert Verifier().status(with_identities(about, given)) == ("", 428), "of a type that says nothing of a message"
