@@ -57,6 +57,24 @@ def test_a_call_goes_by_its_way_and_ends_by_either(way: CallsBy, who: str) -> No
 
 
 @WAYS
+@pytest.mark.parametrize("is_in_record", [True, False])
+def test_who_forwards_all_calls_forwards_those_of_their_callers(way: CallsBy, is_in_record: bool) -> None:
+    """No peer on the way has a key to sign that bob's call is carol's now, nor that alice has meant her."""
+    each = cast(way)
+    number = each.number(each.other)
+    each.world.line(number, "carol")
+    each.world.settle_records([number])
+    carol = each.phone(each.other, "carol")
+    handling = CallHandling(always="carol", deny=() if is_in_record else ("mallory",))
+    each.callee.call(lambda now: each.callee.peer.handle_calls("bob", handling, now))
+    each.world.run(6.0)
+    what, after_s = each.call()
+    assert (what, carol.talks, each.bob.rang) == ("talks", True, 0)
+    assert after_s < 3.0
+    assert each.other.carried("INVITE")[-1].caller == "alice, proved by certificate"
+
+
+@WAYS
 def test_a_caller_who_gives_up(way: CallsBy) -> None:
     each = cast(way, answer_s=None)
     number = each.ring()

@@ -14,7 +14,8 @@ from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, i
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party, Passport
 from p2psip.sip.entities.callers.verification import IDENTITIES_MAX, SEEN_MAX, Identified, Verification
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.questions import NotAuthentic, SignClaims, VerifySignature
+from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
+from p2psip.sip.entities.questions import Forwarded, LocateUser, NotAuthentic, NotLocated, SignClaims, VerifySignature
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.message import Request
@@ -286,22 +287,24 @@ def test_4_1_media_keys_are_signed() -> None:
         assert Verifier().status(sent.replace(body=b"")) == ("", 438)
 
 
-def message(*more: tuple[str, str], body: bytes = b"hello") -> Request:
+def message(*more: tuple[str, str], body: bytes = b"hello", method: str = "MESSAGE") -> Request:
     about = request(DATED, *more, body=body)
-    return Request("MESSAGE", about.uri_text, about.fields.with_only("CSeq", "1 MESSAGE"), body)
+    return Request(method, about.uri_text, about.fields.with_only("CSeq", f"1 {method}"), body)
 
 
+@pytest.mark.parametrize("method", ["MESSAGE", "PUBLISH"])
 @pytest.mark.parametrize("is_full", [True, False])
-def test_9475_a_token_of_a_message_is_for_what_it_says(is_full: bool) -> None:
-    about = message()
+def test_9475_a_token_of_a_message_is_for_what_it_says(is_full: bool, method: str) -> None:
+    about = message(method=method)
     sent = with_identities(about, signed(about, "alice", is_full=is_full))
     assert Verifier().status(sent) == ("alice", 0)
     assert Verifier().status(sent.replace(body=b"send money")) == ("", 438)
 
 
+@pytest.mark.parametrize("method", ["MESSAGE", "PUBLISH"])
 @pytest.mark.parametrize("is_full", [True, False])
-def test_9475_what_proves_a_call_proves_no_message(is_full: bool) -> None:
-    call, about = request(DATED), message()
+def test_9475_what_proves_a_call_proves_no_message(is_full: bool, method: str) -> None:
+    call, about = request(DATED), message(method=method)
     given = signed(call, "alice", is_full=is_full)
     assert Verifier().status(with_identities(call, given)) == ("alice", 0)
     assert Verifier().status(with_identities(about, given)) == ("", 428), "of a type that says nothing of a message"
@@ -427,6 +430,29 @@ def test_8946_who_has_forwarded_a_call_to_somebody_has_not_forwarded_it_where_th
         assert forwarders(about, own, by_bob) == (), "who calls has said that it is for the telephone as well"
         assert forwarders(about, own, by_bob, by_mallory) == ("mallory", "bob")
         assert forwarders(about, by_her_to_both, by_bob) == ("mallory",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "forwarders"),
+    [
+        (Forwarded(SipUri(OVERLAY, "0049")), ("bob",)), (Forwarded(SipUri(OVERLAY, "0033")), ()),
+        (NotLocated(404, "Not Found"), ()), (None, ()),
+    ],
+)  # fmt: skip
+def test_who_is_said_to_forward_to_a_telephone_pays_where_his_record_says_that_number(
+    answer: object, forwarders: tuple[str, ...]
+) -> None:
+    about = request(("Diversion", f"<sip:bob@{OVERLAY}>"), DATED, uri="0049")
+    by_gateway = about.replace(uri=SipUri(OVERLAY, "0049", None, ((GATEWAY_PARAM, "1"),)))
+    verifier = Verifier()
+    asked = verifier.core.examine(verifier.arrived(by_gateway), 0.0)
+    assert isinstance(asked, Ask)
+    assert isinstance(asked.question, LocateUser)
+    assert (asked.question.user, asked.question.is_about_record) == ("bob", True)
+    (found,) = [verifier.core.handle_answer(asked.token, answer, 0.0)] if answer else verifier.core.handle_timeout(9.0)
+    assert isinstance(found, Identified)
+    assert (found.caller.user, found.caller.forwarders) == ("", forwarders)
+    assert isinstance(verifier.core.examine(verifier.arrived(about), 10.0), Identified), "nobody pays for others"
 
 
 def test_two_names_that_differ_in_capitals_are_two_people() -> None:

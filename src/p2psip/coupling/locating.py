@@ -225,8 +225,7 @@ class Locator:
             is_alone = not search.question.group and fetched.aor == search.aor
             if is_alone and (forwarded := _forwarded(read, search.question)) is not None:
                 self.cancel(token)
-                redirected = self._redirected(search, (forwarded.uri,))
-                self._answers.append(AskAnswered(token, redirected or forwarded))
+                self._answers.append(AskAnswered(token, self._led_on(search, forwarded)))
                 return
             if self._may_be_outside(search, fetched.aor, read):
                 self._gateways.look_for(_name_of(fetched.aor), fetched, now, is_emergency=False)
@@ -399,6 +398,16 @@ class Locator:
         if not others or len(others) == len(places):
             return others
         return [*others, make_gruu(search.name, self._overlay, (Destination.node(self._node.node_id),))]
+
+    def _led_on(self, search: _Search, forwarded: Forwarded) -> Forwarded | NotLocated:
+        """What becomes of a call for somebody who forwards all: who sends it on for others has not been asked for whom
+        that is, and has no key to sign that it is meant. The caller's peer asks the overlay itself then.
+        """
+        if search.question.from_peer is None:
+            return forwarded
+        why = f"{search.aor} forwards all calls, which the caller's peer is to read itself"
+        redirected = self._redirected(search, (forwarded.uri,))
+        return redirected or NotLocated(480, "Temporarily Unavailable", why)
 
     def _redirected(self, search: _Search, uris: Sequence[SipUri]) -> NotLocated | None:
         """Where this peer only says who is to be asked: that."""

@@ -242,3 +242,24 @@ def test_nor_with_what_he_has_signed_when_he_forwarded_another_call() -> None:
     peer.callers.sign = for_bob_as_well  # type: ignore[method-assign]
     assert call(world, alice)[0].startswith("403")
     assert provider.called == []
+
+
+@pytest.mark.parametrize("is_proved", [True, False])
+def test_of_two_who_have_forwarded_it_the_latter_pays_whoever_calls(is_proved: bool) -> None:
+    """alice, bob, carol and the gateway are at four peers; what both sign leads to the telephone."""
+    provider, nobody = Provider(), {"prefixes": ("0099",)}
+    world, alice = overlay((provider, {"lines": frozenset({"carol"})}), (Provider(), nobody), (Provider(), nobody))
+    world.with_phones((2, "bob"), (3, "carol"))
+    for number, name, to in ((2, "bob", "carol"), (3, "carol", "0049123")):
+        # What a list of callers is looked at for is not in the record: its own peer forwards.
+        handling, peer = CallHandling(always=to, deny=("mallory",)), world[number].peer
+        world[number].call(lambda now, peer=peer, name=name, handling=handling: peer.handle_calls(name, handling, now))
+    world.run(10.0)
+    if not is_proved:
+        sign = world[0].peer.callers.sign
+        world[0].peer.callers.sign = lambda asked: None if asked.user == "alice" else sign(asked)  # type: ignore[method-assign]
+    assert call(world, alice, "bob")[0] == "talks"
+    assert provider.called == ["0049123"]
+    assert [report.caller.partition(":")[0] for report in world[1].carried("INVITE")] == [
+        "alice, proved by certificate" if is_proved else "not proved"
+    ]

@@ -60,7 +60,7 @@ class Asked:
     after: After | None = None
     before: tuple[str, ...] = ()
     rounds: int = 0
-    """How often all places have failed."""
+    """How often all places have failed of whom it is for now."""
 
     @property
     def turns(self) -> int:
@@ -108,7 +108,8 @@ class Asked:
         for field in instead.fields:
             request = request.replace(fields=request.fields.with_last(*field))
         routed = replace(self.routed, request=request)
-        return replace(self, routed=routed, uri=instead.uri, after=None, before=(*self.before, self.uri.user_name))
+        before = (*self.before, self.uri.user_name)
+        return replace(self, routed=routed, uri=instead.uri, after=None, before=before, rounds=0)
 
 
 @dataclass(frozen=True, slots=True)

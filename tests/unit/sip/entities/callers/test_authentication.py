@@ -48,6 +48,10 @@ def test_nor_what_is_not_proved() -> None:
     assert asked(UNKNOWN, CAROL) is None
     assert "identity" not in identity.requested(CAME, PEER, None, REALM, caller=UNKNOWN).fields
     assert "identity" in identity.requested(CAME, PEER, None, REALM, caller=Caller("alice")).fields
+    by_bob = Caller(forwarders=("bob",))
+    assert "identity" in identity.requested(CAME, PEER, None, REALM, caller=by_bob).fields, (
+        "the next one pays or not by it"
+    )
 
 
 def test_a_message_is_forwarded_by_nobody() -> None:
