@@ -65,8 +65,6 @@ def relay_dies(sites: Sites) -> None:
 @pytest.mark.parametrize("happens", [nat_reboots, outside_address_changes, uplink_is_switched, relay_dies])
 def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_property: Record) -> None:
     """Both ways, whatever happens to the network in the middle of a call."""
-    # What has happened before is over.
-    sites.overlay.wait_whole()
     with sites.phone("sym") as caller, sites.phone("port", is_local=True) as callee:
         caller.wait("registered")
         callee.wait("registered")
@@ -84,7 +82,6 @@ def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_pr
 
 def test_audio_is_back_when_udp_is_dropped_and_when_it_passes_again(sites: Sites, record_property: Record) -> None:
     """A firewall changes its mind in the middle of a call, twice; no address is another for that."""
-    sites.overlay.wait_whole()
     peer = sites.peers["port"]
     with sites.phone("sym") as caller, sites.phone("port", is_local=True) as callee:
         caller.wait("registered")
