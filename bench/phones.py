@@ -3,7 +3,7 @@ well, in the same run and by the same scenarios.
 
 Every request proves its sender by digest, once challenged. Each figure of processor time is that of the whole process
 (of all of Kamailio's), whatever else it does meanwhile. LOAD_S, LOAD_CALLS: for how long the peer is to bear the
-load of a large site, and how many calls a second; besides a thousand phones register every minute.
+load of a large site, a minute at most, and how many calls a second; besides a thousand phones register every minute.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _load(phones: _Phones, peer: LivePeer) -> Iterator[Result]:
     load_s = float(os.environ.get("LOAD_S", "60"))
     calls_a_second = float(os.environ.get("LOAD_CALLS", "200"))
     before, memory_mb = peer.cpu_s(), _memory_mb(peer)
-    times = max(1, round(LOAD_REGISTRATIONS_A_SECOND * load_s))
+    times = min(LINES * PHONES_OF_A_LINE, max(1, round(LOAD_REGISTRATIONS_A_SECOND * load_s)))
     crowd = registering_crowd(phones.directory, phones.crowd, times=times, rate=LOAD_REGISTRATIONS_A_SECOND)
     with crowd:
         caller = phones.call(round(calls_a_second * load_s), calls_a_second)

@@ -10,7 +10,9 @@ import csv
 import itertools
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -150,14 +152,23 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Crowd:
-    """Phones that register one after the other, again and again: each at a port of its own, where nobody is."""
+    """Phones that register one after the other, again and again: each at a port of its own, where nobody is.
+
+    RFC 3261 section 10.2: all registrations of a phone have one Call-ID, that of its number in SIPp; and each has a
+    higher CSeq.
+    """
 
     accounts: tuple[Account, ...]
     ports: tuple[int, ...]
+    cseqs: Iterator[int] = field(default_factory=partial(itertools.count, 1))
 
     def lines(self) -> str:
-        """SIPp's injection file: user, credentials and port of each."""
-        rows = [f"{each.user};{each.credentials().strip()};{port}" for port in self.ports for each in self.accounts]
+        """SIPp's injection file: user, credentials, port and CSeqs of each, for once."""
+        rows = [
+            f"{each.user};{each.credentials().strip()};{port};{next(self.cseqs)};{next(self.cseqs)}"
+            for port in self.ports
+            for each in self.accounts
+        ]
         return "\n".join(["SEQUENTIAL", *rows, ""])
 
 
@@ -259,16 +270,17 @@ def registering(
 
 
 def registering_crowd(directory: Path, crowd: Crowd, *, times: int, rate: float) -> Sipp:
-    """REGISTER so many times, and so often a second, answering a challenge each time."""
+    """REGISTER so many of the phones, and so many a second, answering a challenge each time."""
+    assert times <= len(crowd.accounts) * len(crowd.ports), "each phone registers once"
     inject = directory / f"crowd-{next(_runs)}.csv"
     inject.write_text(crowd.lines())
     server = crowd.accounts[0].server
     common = {"server": server, "user": "[field0]", "contact": f"{HOST}:[field2]", "expires": 300}
-    steps = _send(_REGISTER.format(**common, cseq=1, credentials=""))
+    steps = _send(_REGISTER.format(**common, cseq="[field3]", credentials=""))
     steps += f'{_TRYING}<recv response="401" auth="true"/>\n'
-    steps += _send(_REGISTER.format(**common, cseq=2, credentials="[field1]\n"))
+    steps += _send(_REGISTER.format(**common, cseq="[field4]", credentials="[field1]\n"))
     steps += f'{_TRYING}<recv response="200"/>\n'
-    arguments = [server, "-inf", str(inject), "-m", str(times), "-r", f"{rate:g}", *_COUNTED]
+    arguments = [server, "-inf", str(inject), "-cid_str", "%u@crowd", "-m", str(times), "-r", f"{rate:g}", *_COUNTED]
     return Sipp(directory, "crowd", steps, *arguments, *_transport("udp"), *_limit(60 + times / rate))
 
 

@@ -197,8 +197,8 @@ class Node:
 
     def fetch(self, request: FetchReq, context: object, now: float) -> None:
         """Fetch from whoever is responsible; `Done(context, ...)` follows."""
-        route = [Destination.resource(request.resource)]
-        self.request(OverlayRequest(route, MessageCode.FETCH_REQ, request), context, now)
+        self._data.fetch(request, context, now)
+        self._settle(now)
 
     def request(self, asked: OverlayRequest, context: object, now: float) -> None:
         """Any request of the layer above; `Done(context, ...)` follows."""

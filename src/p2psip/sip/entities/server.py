@@ -74,7 +74,7 @@ from p2psip.sip.transactions.events import (
 )
 from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
-from p2psip.sip.transports.effects import ToAgent
+from p2psip.sip.transports.effects import SendFlow, SendUdp, ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, TransportLayer
 
@@ -324,6 +324,8 @@ class SipServer:
         own, self._effects = self._effects, []
         for effect in (*self._layer.drain(), *own, *self._proxy.drain()):
             match effect:
+                case SendUdp() | SendFlow():
+                    self._ready.append(effect)
                 case ToAgent(StateAgent.name, data):
                     self.state.handle_message(data, now)
                 case ToAgent(CallGuard.name, data):

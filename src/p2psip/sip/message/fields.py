@@ -81,30 +81,30 @@ class Fields:
 
     def with_first(self, name: str, value: object) -> Fields:
         """A value put before the others of its kind (a Via, a Record-Route), or at the top."""
-        key = key_of(name)
-        at = next((i for i, field in enumerate(self._fields) if field[0] == key), 0)
-        return Fields((*self._fields[:at], (key, name, str(value)), *self._fields[at:]))
+        key, text = key_of(name), str(value)
+        at = self._place_of(key) or 0
+        fields = (*self._fields[:at], (key, name, text), *self._fields[at:])
+        return self._changed(fields, key, [text, *self.lines(key)])
 
     def with_last(self, name: str, value: object) -> Fields:
         """A value put at the end."""
-        return Fields((*self._fields, (key_of(name), name, str(value))))
+        key, text = key_of(name), str(value)
+        return self._changed((*self._fields, (key, name, text)), key, [*self.lines(key), text])
 
     def with_only(self, name: str, value: object) -> Fields:
         """A value in place of all of that name, where the first of them was."""
-        key = key_of(name)
-        field = (key, name, str(value))
-        at = next((i for i, old in enumerate(self._fields) if old[0] == key), None)
-        if at is None:
-            return Fields((*self._fields, field))
-        rest = [old for old in self._fields[at + 1 :] if old[0] != key]
-        return Fields((*self._fields[:at], field, *rest))
+        return self.with_values(name, (value,))
 
     def with_values(self, name: str, values: Iterable[object]) -> Fields:
         """A list field that has these values and no others, one line each, where its first line was."""
-        key = key_of(name)
-        at = next((i for i, old in enumerate(self._fields) if old[0] == key), len(self._fields))
-        rest = [old for old in self._fields[at:] if old[0] != key]
-        return Fields((*self._fields[:at], *((key, name, str(value)) for value in values), *rest))
+        key, lines = key_of(name), [str(value) for value in values]
+        new, at = [(key, name, line) for line in lines], self._place_of(key)
+        if at is None:
+            return self._changed((*self._fields, *new), key, lines)
+        rest = self._fields[at + 1 :]
+        if len(self.lines(key)) > 1:
+            rest = tuple([old for old in rest if old[0] != key])
+        return self._changed((*self._fields[:at], *new, *rest), key, lines)
 
     def with_first_replaced(self, name: str, value: object) -> Fields:
         """A list field with another first element."""
@@ -118,13 +118,32 @@ class Fields:
 
     def without_first(self, key: str) -> Fields:
         """Without the first element of a list field."""
-        at = next((i for i, field in enumerate(self._fields) if field[0] == key), None)
+        at = self._place_of(key)
         if at is None:
             return self
         _, name, value = self._fields[at]
         rest = split_list(value)[1:]
         kept = [(key, name, ", ".join(rest))] if rest else []
-        return Fields((*self._fields[:at], *kept, *self._fields[at + 1 :]))
+        fields = (*self._fields[:at], *kept, *self._fields[at + 1 :])
+        return self._changed(fields, key, [*(line for _, _, line in kept), *self.lines(key)[1:]])
+
+    def _place_of(self, key: str) -> int | None:
+        """Where the first line of a field is."""
+        if key in self._index():
+            for at, field in enumerate(self._fields):
+                if field[0] == key:
+                    return at
+        return None
+
+    def _changed(self, fields: tuple[Field, ...], key: str, lines: list[str]) -> Fields:
+        """Fields whose lines of one key are these, and all others ours: half a hundred times in a call."""
+        changed = Fields(fields)
+        changed._by_key = index = self._index().copy()
+        if lines:
+            index[key] = lines
+        else:
+            index.pop(key, None)
+        return changed
 
     def _index(self) -> dict[str, list[str]]:
         index = self._by_key

@@ -53,7 +53,8 @@ class SipUri(msgspec.Struct, frozen=True, gc=False):
     @property
     def user_name(self) -> str:
         """The user part with its escapes resolved; "" if there is none."""
-        return unquote(self.user, errors="surrogateescape") if self.user else ""
+        user = self.user or ""
+        return unquote(user, errors="surrogateescape") if "%" in user else user
 
     @property
     def subscriber(self) -> TelUri:

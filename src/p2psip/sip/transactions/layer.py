@@ -7,6 +7,7 @@ It is a core of its own: the inputs of a driver, `events()` for the transaction 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import zlib
 from collections import OrderedDict
@@ -51,6 +52,12 @@ URGENT_TRANSACTIONS = 200
 
 _ABSORBING = frozenset({Timer.H, Timer.I, Timer.J, Timer.K})
 """The last timers of transactions that may go early: at worst a retransmission is taken for something new."""
+
+_QUIET_ENDS = frozenset({Timer.D, Timer.I, Timer.J, Timer.K, Timer.L, Timer.M})
+"""The last timers of transactions of which nobody waits for the end: they last at least so long."""
+
+QUIET_ENDS_S = 0.25
+"""Those that end within so long of each other end together. A call has six of them, each of which would wake a peer."""
 
 _RETRANSMITTING = {Reaction.START_A: Timer.A, Reaction.START_E: Timer.E, Reaction.START_G: Timer.G}
 
@@ -483,7 +490,8 @@ class TransactionLayer:
             if delay_s == 0.0:
                 self._input(transaction, Input(timer + 100), now)
                 return
-            self._set(transaction, timer, now + delay_s)
+            at = now + delay_s
+            self._set(transaction, timer, _quiet_end(at) if timer in _QUIET_ENDS else at)
             self._slim(transaction)
             if timer in _ABSORBING:
                 self._absorbing[transaction.number] = None
@@ -566,3 +574,8 @@ class TransactionLayer:
 def _classify(response: Response, first: Input) -> Input:
     """1xx, 2xx or another final one: `first` or one of its two successors."""
     return Input(first + (0 if response.status < 200 else 1 if response.status < 300 else 2))
+
+
+def _quiet_end(at: float) -> float:
+    """The next of the moments at which such transactions end."""
+    return math.ceil(at / QUIET_ENDS_S) * QUIET_ENDS_S

@@ -292,7 +292,8 @@ class TransportLayer:
     # Reading
 
     def _on_datagram(self, local: Address, remote: Address, data: bytes) -> list[TransportEvent]:
-        assert any(is_at(local, one) for one in self._udp_locals), f"{local} is not the address of a UDP listener"
+        is_ours = local in self._udp_locals or any(is_at(local, one) for one in self._udp_locals)
+        assert is_ours, f"{local} is not the address of a UDP listener"
         self._own.hear(local.host)
         framing, source = framing_of("UDP", remote, self._origins), Source(UdpHop(remote, local), "UDP", remote)
         events: list[TransportEvent] = [self._read(message, source) for message in framing.feed(data)]

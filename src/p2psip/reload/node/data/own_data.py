@@ -13,6 +13,8 @@ from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.exchange import MESSAGE_OVERHEAD, Exchange, failure_of
 from p2psip.reload.node.limits import COMMANDS_MAX
+from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.fetching import all_values
 from p2psip.reload.storage.storage import StorageTime
 from p2psip.reload.storage.store.records import CommitFailed, Committed
@@ -26,7 +28,7 @@ from p2psip.reload.usages.certificate_store import KINDS as CERTIFICATE_KINDS
 from p2psip.reload.usages.certificate_store import certificates_in
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.rejections import Forbidden, NotFound
+from p2psip.reload.wire.rejections import Forbidden, NotFound, Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, FetchReq, FindReq, StatReq, StoreReq
 
 
@@ -103,6 +105,29 @@ class Data:
             self._exchange.emit(Done(context, RequestFailed("too many requests under way")))
         else:
             self._commands += 1
+
+    def fetch(self, request: FetchReq, context: object, now: float) -> None:
+        """Fetch from whoever is responsible; `Done(context, ...)` follows."""
+        if self._commands < COMMANDS_MAX and (answer := self._own_answer(request, now)) is not None:
+            self._commands += 1
+            self.handle_outcome(CommandContext(context, request.resource), answer, now)
+        else:
+            route = [Destination.resource(request.resource)]
+            self.request(OverlayRequest(route, MessageCode.FETCH_REQ, request), context, now)
+
+    def _own_answer(self, request: FetchReq, now: float) -> Answer | None:
+        """What we would answer ourselves, which then is no message; None if it is for others, or not that easy."""
+        if not self._topology.is_responsible(request.resource):
+            return None
+        identity, wall, rules = self._exchange.identity, self._exchange.transport.wall, self.storage.rules
+        try:
+            fetched = self.storage.fetch(request, now, size_max=self._exchange.values_size_max)
+            chain = [entry.certificate for entry in identity.certificates]
+            member = rules.verifier.check(chain, wall.date(now), wall.is_trusted)
+        except (Rejection, SecurityError):
+            return None
+        signer = Signer(identity.node_id, member)
+        return None if fetched.after is not None else Answer(signer, fetched.answer, fetched.certificates, 0.0, 0)
 
     # Requests of others
 

@@ -44,6 +44,7 @@ from p2psip.reload.wire.storage_messages import (
     StoreKindData,
     StoreKindResponse,
 )
+from p2psip.sim.signer import SimulatedIdentity
 
 # Requests
 
@@ -312,6 +313,31 @@ def test_an_answer_that_lacks_nothing_is_not_added_to() -> None:
     bench.node.fetch(fetch_request(WHO), "asked", bench.now)
     bench.settle()
     assert len(bench.take(Done)) == 1
+
+
+@pytest.mark.parametrize("is_on_disk", [True, False])
+def test_what_this_node_is_responsible_for_it_reads_itself(is_on_disk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No message to itself that is signed, verified and answered; what is not on disk yet waits as for others."""
+    bench = Bench()
+    bench.holds_commits = not is_on_disk
+    bench.store_as(WHO)
+    bench.heard(50)
+    with monkeypatch.context() as patched:
+        if is_on_disk:
+            patched.delattr(SimulatedIdentity, "sign")
+        bench.node.fetch(fetch_request(WHO), "own", bench.now)
+    bench.settle()
+    assert len(bench.take(Done)) == is_on_disk
+    bench.node.fetch(fetch_request(WHO), "later", bench.now)
+    bench.answer_commits()
+    bench.settle()
+    done = [effect for effect in bench.take(Done) if isinstance(effect, Done)]
+    assert [one.context for one in done] == (["later"] if is_on_disk else ["own", "later"])
+    for one in done:
+        assert isinstance(one.result, Answer)
+        assert (one.result.signer.node_id, one.result.hops) == (nid(ME), 0)
+        assert isinstance(one.result.body, FetchAns)
+        assert read_answer(resource_of(WHO), one.result.body, one.result.certificates, bench.node.reader, 0.0).values
 
 
 def test_a_command_ends_once() -> None:
