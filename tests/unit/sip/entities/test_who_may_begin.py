@@ -142,6 +142,27 @@ def test_a_token_in_route_leads_to_a_phone_within_a_dialog_alone(mallory, world,
     assert heard(bob) == before
 
 
+def test_the_uri_of_a_phone_is_as_its_peer_has_made_it(world, other, alice, bob):
+    """Who has been called could put his own name into it, and lead there what proves that call."""
+    uri = talk(world, alice, bob).target.replace(host=OVERLAY)
+    named = {user: other.core._ways.is_at_phone(uri.replace(user=user)) for user in ("bob", "anonymous", "mallory")}
+    assert named == {"bob": True, "anonymous": True, "mallory": False}
+
+
+def test_a_token_of_ours_leads_nothing_that_begins_to_another_peer(mallory, world, other, alice, bob):
+    token = next(route for route in talk(world, alice, bob).routes if route.sip_uri.user)
+    route = f"Route: {token}\nRoute: <sip:10.2.0.12:5070;lr>\n"
+    for uri in (f"sip:bob@{OVERLAY}", "sip:bob@10.2.0.12:5070"):
+        assert mallory("INVITE", uri, more=route) == 403
+
+
+def test_a_member_picks_up_no_call_unless_the_owner_has_named_him(mallory, world, other, alice, bob):
+    bob.answers_after_s = None
+    alice.invite("bob")
+    world.run(0.5)
+    assert mallory("INVITE", f"sip:bob@{OVERLAY}", more="P2PSIP-Pick-Up: bob\n") == 403
+
+
 @pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
 def test_who_is_denied_does_not_come_by_the_phones_own_uri(world, one, other, alice, bob, method):
     call = talk(world, alice, bob)

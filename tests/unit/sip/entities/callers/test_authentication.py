@@ -122,3 +122,9 @@ def test_the_latest_who_has_forwarded_it_comes_first_whatever_the_fields_say() -
         known = identity.requested(came, PEER, None, REALM, caller=Caller(forwarders=("carol", "bob")))
         assert identity.diverted(known) == ("carol", "bob")
         assert ("reason=user-busy" in known.fields.lines("diversion")[1]) is bool(lines)
+
+
+def test_a_bob_of_elsewhere_has_forwarded_nothing() -> None:
+    came = CAME.replace(fields=CAME.fields.with_first("Diversion", "<sip:bob@elsewhere.example>"))
+    known = identity.requested(came, PEER, None, REALM, caller=Caller(forwarders=("bob",)))
+    assert known.fields.lines("diversion") == [f"<sip:bob@{REALM}>"]
