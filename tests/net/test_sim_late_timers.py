@@ -36,6 +36,7 @@ from naps_of_calls import (
     nap_of_a_trunk,
     nap_of_a_verification,
     nap_of_media,
+    nap_of_neighbours,
     nap_of_two_calls_that_hear_each_other,
     nap_of_what_a_server_does_itself,
 )
@@ -472,6 +473,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_question_to_a_trunk()
         nap_of_a_search_in_dns()
         nap_of_a_verification()
+        nap_of_neighbours()
         nap_of_a_home()
         nap_of_gateways()
         nap_of_a_turn_server_and_its_client()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 
+from dundi_bench import TERMS as NEIGHBOURS
+from dundi_bench import DundiBench
 from fake_rtpengine import AT, FakeRtpengine
 from sip_world import World
-from sleeping import HOUR_S
+from sleeping import HOUR_S, jump
 from switchboard_bench import REALM, SwitchboardBench
 from trunk_bench import TrunkBench
 from watching import PRESENCE
@@ -25,6 +27,7 @@ from p2psip.media.relay.sides import Phone
 from p2psip.media.rtp import RtpPacket
 from p2psip.media.sounds import waiting
 from p2psip.sim.sites.making import OVERLAY
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.agents.types import AgentConfig
 from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.entities.config import ServerConfig
@@ -217,6 +220,24 @@ def nap_of_a_search_in_dns() -> None:
         locations.handle_timeout(deadline.at)
     (end,) = [effect for effect in locations.drain() if isinstance(effect, ServersFound)]
     assert end.found.status == 480
+
+
+def nap_of_neighbours() -> None:
+    """One has asked for a number, and another does not say whether it has one; the overlay says nothing either."""
+    bench = DundiBench().up()
+    bench.is_overlay_mute = True
+    bench.asterisk.discover("42", "home")
+    bench.loses = lambda _: True
+    bench.entity.find("+4930999", "context", bench.now)
+    bench._settle()
+    bench.entity.handle_timeout(HOUR_S)
+    bench._settle()
+    assert [found.context for found in bench.found] == ["context"]
+    world = SimulatedPeers("late neighbours", 0)
+    site = world.add(0, dundi=NEIGHBOURS)
+    world.run(5.0)
+    jump(world.world.clock, HOUR_S, random.Random(1))
+    site.call(site.handle_timeout)
 
 
 def nap_of_a_verification() -> None:

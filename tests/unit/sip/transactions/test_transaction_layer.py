@@ -339,19 +339,6 @@ def test_17_1_2_2_timer_k_absorbs_what_comes_late() -> None:
     assert len(layer) == 0
 
 
-def test_transactions_of_which_nobody_waits_for_the_end_end_together() -> None:
-    """17.1.2.2: timer K fires in T4; a quarter of a second later is nobody's loss, and a peer wakes once for many."""
-    layer = make_layer()
-    for number, now in enumerate((0.01, 0.05, 0.2, 0.3)):
-        layer.request(request_of("OPTIONS", call_id=f"{number}@a"), HOP, CONTEXT, now)
-        answer(layer, sent_requests(layer)[0], 200, now)
-    ends = []
-    while (deadline := layer.next_deadline()) is not None:
-        layer.handle_timeout(deadline.at)
-        ends.append((deadline.at, 4 - len(layer)))
-    assert ends == [(5.25, 3), (5.5, 4)]
-
-
 # Server
 
 

@@ -12,8 +12,10 @@ from typing import Protocol, TypeAlias
 from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.timers import Timers
+from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
-from p2psip.sip.entities.agents.types import AgentConfig, CallId
+from p2psip.sip.entities.agents.types import AgentConfig, AnsweredWithin, CallId
+from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri, default_port
 from p2psip.sip.transactions.layer import TransactionLayer
@@ -161,3 +163,35 @@ class Wiring:
         if uri.transport in (None, "UDP"):
             return UdpHop(address)
         return StreamHop("TCP", address) if uri.transport == "TCP" else server
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Within:
+    """A request within a call that a user agent neither understands nor needs to, as its user does: a `Requester`.
+
+    What becomes of it is told as AnsweredWithin.
+    """
+
+    wiring: Wiring
+    call: CallId
+    dialog: Dialog
+    context: object
+
+    def send(self, method: str, fields: Iterable[tuple[str, object]], body: bytes, now: float) -> int:
+        """Send it; its number in the dialog."""
+        request = self.dialog.request(method, [("Contact", NameAddr(self.wiring.config.contact)), *fields], body)
+        self.wiring.send(self, request, self.wiring.hop_to(self.dialog.next_hop), now)
+        return request.cseq.number
+
+    def note_sent(self, request: Request, transaction: int, now: float) -> None:
+        """Requester"""
+        self.dialog.local_cseq = max(self.dialog.local_cseq, request.cseq.number)
+
+    def handle_response(self, request: Request, response: Response, now: float) -> None:
+        """Requester"""
+        if not response.is_provisional:
+            self.wiring.effects.append(AnsweredWithin(self.call, self.context, response.status))
+
+    def handle_failure(self, request: Request, what: str, now: float) -> None:
+        """Requester"""
+        self.wiring.effects.append(AnsweredWithin(self.call, self.context, 408))

@@ -17,16 +17,14 @@ from p2psip.base.effects import Asks, Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.dialogs.dialog import DialogId
-from p2psip.sip.entities.agents.agent_requests import ALLOWED, Pending, Wiring
+from p2psip.sip.entities.agents.agent_requests import ALLOWED, Pending, Wiring, Within
 from p2psip.sip.entities.agents.call import Call, unsupported
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
 from p2psip.sip.entities.agents.incoming import CallIn
-from p2psip.sip.entities.agents.merging import is_merged
 from p2psip.sip.entities.agents.outgoing import CallOut
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
 from p2psip.sip.entities.agents.types import AgentConfig, AskedWithin, CallId
-from p2psip.sip.entities.agents.within import Within
 from p2psip.sip.entities.bodies import SDP, may_answer, unreadable
 from p2psip.sip.message.build import METHODS, make_response
 from p2psip.sip.message.errors import BadMessage
@@ -42,6 +40,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transactions.merging import is_merged
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.hops import StreamHop
 from p2psip.sip.transports.layer import TransportLayer

@@ -28,7 +28,7 @@ from p2psip.sip.message.uri import SipUri
 _NOBODY = party_of(identity.ANONYMOUS.uri)
 
 
-class Outgoing(NamedTuple):
+class Departing(NamedTuple):
     """A request in the overlay's terms that is about to go to another peer: `peer`, by its Node-ID in hex.
 
     `came` is the request as it was; `caller` is whom another peer has proved to call, None if it is of a phone or an
@@ -55,7 +55,7 @@ class Authentication:
         """What the date is. RFC 8224 6.1 step 3: without one that is right nothing may be signed."""
         self._wall = wall
 
-    def question(self, sent: Outgoing, now: float) -> SignClaims | None:
+    def question(self, sent: Departing, now: float) -> SignClaims | None:
         """What is to be signed of a request; None: nothing."""
         if not self._wall.is_trusted or not sent.request.begins:
             return None
@@ -84,7 +84,7 @@ class Authentication:
             fields = fields.with_last("Identity", value)
         return request.replace(fields=fields)
 
-    def _own(self, sent: Outgoing, iat: int) -> list[SignClaims]:
+    def _own(self, sent: Departing, iat: int) -> list[SignClaims]:
         """Whose request it is says whom he means."""
         request = sent.request
         # Who has proved it here: what anybody writes into From proves nothing.
@@ -97,7 +97,7 @@ class Authentication:
         claims = Claims(self._orig(user), dest, iat, media_keys(request), msgi=integrity(request))
         return [SignClaims(user, claims, type_of(request), sent.peer)]
 
-    def _forwards(self, sent: Outgoing, iat: int) -> list[SignClaims]:
+    def _forwards(self, sent: Departing, iat: int) -> list[SignClaims]:
         """Each who has forwarded the call here says to whom (RFC 8946), if nobody has said so yet: else a member could
         have others pay for his calls, and nobody could pass on a call that was made to him.
         """

@@ -17,8 +17,8 @@ from typing import Final
 from p2psip.sip.dialogs.dialog import Dialog, DialogId
 from p2psip.sip.entities.agents.types import EndedBy, Ending
 from p2psip.sip.entities.gateway import passing
+from p2psip.sip.entities.gateway.call_sides import FAR, NEAR, CallSide, FarInvite, Fork, Goodbye, Passed
 from p2psip.sip.entities.gateway.limits import CALL_S_MAX, FORKS_MAX, INVITES_MAX, RING_S_MAX, SILENT_S
-from p2psip.sip.entities.gateway.sides import FAR, NEAR, FarInvite, Fork, Goodbye, Passed, Side
 from p2psip.sip.message.build import make_request, make_response, phrase_of
 from p2psip.sip.message.headers import NameAddr, Reason
 from p2psip.sip.message.limits import MAX_FORWARDS
@@ -48,7 +48,7 @@ NEVER: Final = float("inf")
 class Bridge:
     """One call. What has become of it is in `ending` once it `is_over`."""
 
-    def __init__(self, sides: tuple[Side, Side], arrived: RequestArrived, arm: Arm, far_name: str) -> None:
+    def __init__(self, sides: tuple[CallSide, CallSide], arrived: RequestArrived, arm: Arm, far_name: str) -> None:
         """`sides` are near and far, `far_name` is the far side for people. Raises BadMessage if it is no INVITE."""
         self.is_over = False
         self.is_answered = False

@@ -22,7 +22,6 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.sip.dialogs.dialog import DialogId
 from p2psip.sip.entities.agents.agent_requests import Pending, Wiring
 from p2psip.sip.entities.agents.digest_credentials import DigestCredentials
-from p2psip.sip.entities.agents.merging import is_merged
 from p2psip.sip.entities.agents.registration import PART as REGISTRATION
 from p2psip.sip.entities.agents.registration import Registration
 from p2psip.sip.entities.agents.types import (
@@ -37,6 +36,7 @@ from p2psip.sip.entities.agents.types import (
 from p2psip.sip.entities.bodies import SDP
 from p2psip.sip.entities.gateway import passing
 from p2psip.sip.entities.gateway.bridged_call import NEVER, Bridge, BridgeAlarm
+from p2psip.sip.entities.gateway.call_sides import FAR, NEAR, CallSide, FarInvite
 from p2psip.sip.entities.gateway.health import Health, KeepAlive
 from p2psip.sip.entities.gateway.limits import (
     AGAIN_S,
@@ -48,7 +48,6 @@ from p2psip.sip.entities.gateway.limits import (
 )
 from p2psip.sip.entities.gateway.people import called_by_trunk, caller_of, number_in, shown_to_trunk, shown_to_us
 from p2psip.sip.entities.gateway.servers import Servers
-from p2psip.sip.entities.gateway.sides import FAR, NEAR, FarInvite, Side
 from p2psip.sip.entities.gateway.terms import (
     FindTrunk,
     ForTrunk,
@@ -71,6 +70,7 @@ from p2psip.sip.transactions.events import (
     TuEvent,
 )
 from p2psip.sip.transactions.layer import TransactionLayer
+from p2psip.sip.transactions.merging import is_merged
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowDown
 from p2psip.sip.transports.effects import SendUdp
 from p2psip.sip.transports.hops import Hop, Source, StreamHop, UdpHop
@@ -490,7 +490,7 @@ class Trunk:
 
     def _bridge(self, side: int, arrived: RequestArrived, far: FarInvite, far_name: str, now: float) -> None:
         number = next(self._numbers)
-        overlay, trunk = Side(self._overlay, self._overlay.config.server), self._side_of_trunk(side, arrived.source)
+        overlay, trunk = CallSide(self._overlay, self._overlay.config.server), self._side_of_trunk(side, arrived.source)
 
         def arm(alarm: BridgeAlarm, at: float) -> None:
             self._arm(number, alarm, at)
@@ -500,11 +500,11 @@ class Trunk:
         self._served += 1
         bridge.begin(far, now)
 
-    def _side_of_trunk(self, side: int, source: Source) -> Side:
+    def _side_of_trunk(self, side: int, source: Source) -> CallSide:
         """Whom the trunk's side of a call is with: the present server, or whichever has called us."""
         assert self._trunk is not None, "looked at before"
         server = self._trunk.config.server if side == OVERLAY else self._servers.hop(source.remote)
-        return Side(self._trunk, server, self._servers.hop_to, self._on_failed)
+        return CallSide(self._trunk, server, self._servers.hop_to, self._on_failed)
 
     def _arm(self, number: int, alarm: BridgeAlarm, at: float) -> None:
         if at == NEVER:

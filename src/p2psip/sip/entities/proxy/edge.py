@@ -7,7 +7,7 @@ Record-Route, one for each side, and is in the words of who is there (docs/decis
 from __future__ import annotations
 
 from p2psip.media.relay.rtpengine.engine_calls import PrepareCall
-from p2psip.sip.entities.callers.authentication import Authentication, Outgoing
+from p2psip.sip.entities.callers.authentication import Authentication, Departing
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
@@ -87,7 +87,7 @@ class Edge:
             uri = branch.target.uri
             peer = self._transport.far_end(hop).peer or ""
             request = with_diversions(context.request, branch.target.diversions)
-            sent = Outgoing(request, context.original, caller, context.forwarded_before, uri, peer)
+            sent = Departing(request, context.original, caller, context.forwarded_before, uri, peer)
             return self._authentication.question(sent, now)
         return self._anchoring.question(context.request, *self._ends(context, branch, hop))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
-from p2psip.sip.entities.callers.authentication import Authentication, Outgoing
+from p2psip.sip.entities.callers.authentication import Authentication, Departing
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.identity_field import party_of
 from p2psip.sip.entities.gate import identity
@@ -27,7 +27,7 @@ def asked(caller: Caller | None, uri: SipUri, *by: str, before: int = 0) -> Sign
     sent = CAME
     for user in by:
         sent = sent.replace(fields=sent.fields.with_first("Diversion", f"<sip:{user}@{REALM}>"))
-    return service.question(Outgoing(sent, CAME, caller, before, uri, "p1"), 0.0)
+    return service.question(Departing(sent, CAME, caller, before, uri, "p1"), 0.0)
 
 
 def test_bob_signs_that_it_goes_to_carol() -> None:
@@ -59,7 +59,7 @@ def test_a_message_is_forwarded_by_nobody() -> None:
     service.use_date(WallClock(1_790_000_000.0))
     message = Request("MESSAGE", BOB, CAME.fields.with_first("Diversion", f"<{BOB}>"))
     for known in (caller, UNKNOWN):
-        assert service.question(Outgoing(message, message, known, 0, CAROL, "p1"), 0.0) is None
+        assert service.question(Departing(message, message, known, 0, CAROL, "p1"), 0.0) is None
 
 
 def test_who_sends_it_on_does_not_sign_for_the_caller_whose_line_is_here_as_well() -> None:
@@ -68,9 +68,9 @@ def test_who_sends_it_on_does_not_sign_for_the_caller_whose_line_is_here_as_well
     service.use_date(WallClock(1_790_000_000.0))
     asserted = CAME.replace(fields=CAME.fields.with_last("P-Asserted-Identity", f"<sip:alice@{REALM}>"))
     caller = Caller("alice", "", 0, frozenset({party_of(BOB)}))
-    question = service.question(Outgoing(asserted, asserted, caller, 0, CAROL, "p1"), 0.0)
+    question = service.question(Departing(asserted, asserted, caller, 0, CAROL, "p1"), 0.0)
     assert signed(question) == [("bob", str(BOB), str(CAROL))]
-    assert service.question(Outgoing(asserted, asserted, caller, 0, BOB, "p1"), 0.0) is None
+    assert service.question(Departing(asserted, asserted, caller, 0, BOB, "p1"), 0.0) is None
 
 
 def signed(question: SignClaims | None) -> list[tuple[str, str, str]]:
@@ -100,7 +100,7 @@ def test_a_caller_means_the_member_of_a_group_as_well_who_has_forwarded_it() -> 
     )
     for by in (BOB, CAROL):
         fields = fields.with_first("Diversion", f"<{by}>")
-    question = service.question(Outgoing(CAME.replace(fields=fields), CAME, None, 0, dave, "p1"), 0.0)
+    question = service.question(Departing(CAME.replace(fields=fields), CAME, None, 0, dave, "p1"), 0.0)
     assert question is not None
     assert question.claims.dest == {party_of(SipUri(REALM, "sales")), party_of(BOB), party_of(dave)}
     assert [one.user for one in question.forwards] == ["bob", "carol"]

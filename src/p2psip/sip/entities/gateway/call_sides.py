@@ -28,7 +28,7 @@ def nobody_minds(server: Hop, what: str, now: float) -> None:
 
 
 @dataclass(slots=True, eq=False)
-class Side:
+class CallSide:
     """By what one side is spoken to.
 
     `server` is where its INVITE has come from, or goes to, and what else has no way of its own. `hop_to`
