@@ -184,13 +184,13 @@ class Commands:
     async def _out_of_overlay(self, number: str, *, is_emergency: bool) -> list[str]:
         """What neighbours by DUNDi say of a number, and the gateways that are tried after them."""
         gateways = await self._gateways_to(number, is_emergency=is_emergency)
+        nobody = [f"{NO_GATEWAY} {number}"]
         if is_emergency:
-            return gateways
+            return gateways or nobody
         what = f"the search for {number} by DUNDi"
         sought = await self._wait(lambda context, now: self._peer.look_for_neighbours(number, context, now), what)
         assert isinstance(sought, NumberSought)
-        said = neighbours_in_words(sought)
-        return said if sought.places and gateways[0].startswith(NO_GATEWAY) else [*said, *gateways]
+        return [*neighbours_in_words(sought), *(gateways or ([] if sought.places else nobody))]
 
     async def _gateways_to(self, number: str, *, is_emergency: bool) -> list[str]:
         """In the order in which they are tried."""

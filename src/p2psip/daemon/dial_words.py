@@ -125,7 +125,7 @@ def neighbours_in_words(sought: NumberSought) -> list[str]:
 
 
 def gateways_in_words(found: GatewaysKnown) -> list[str]:
-    """Those that reach a number, in the order in which they are tried."""
+    """Those that reach a number, in the order in which they are tried; nothing where there are none."""
     words = []
     for place, gateway in enumerate(found.gateways):
         far = "" if gateway.rtt_s is None else f", {gateway.rtt_s * 1000:.0f} ms away"
@@ -133,4 +133,4 @@ def gateways_in_words(found: GatewaysKnown) -> list[str]:
         who = gateway.target.label if not gateway.rtt_s and gateway.target.hops else gateway.user.partition("@")[0]
         by = f"{gateway.digits} digits of it, preference {gateway.preference}{far}{failed}"
         words.append(f"{'' if place == 0 else 'else '}gateway {who.removeprefix('gateway ')}: {by}")
-    return words or [f"{NO_GATEWAY} {found.number}"]
+    return words

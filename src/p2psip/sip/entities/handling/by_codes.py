@@ -117,7 +117,9 @@ class ByCodes:
         return Located((pick_up_target(call, self._config.realm),))
 
     def _may(self, user: str, member: str) -> bool:
-        return user != member and may_pick_up(self._handlings, {}, member, user, is_here=True)
+        return user != member and may_pick_up(
+            self._handlings, self._config.numbering.groups, member, user, is_here=True
+        )
 
     def _mailbox(self) -> Instead | NotLocated:
         mailbox = self._config.numbering.mailbox
