@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trunk_bench import ANSWER
 
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import REDIR_KIND, SIP_REGISTRATION_KIND, ServicePermission
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
@@ -40,10 +41,12 @@ class Provider:
 
 
 def overlay(
-    *providers: tuple[Provider, dict[str, object]], services: tuple[ServicePermission, ...] = EVERY_PEER
+    *providers: tuple[Provider, dict[str, object]],
+    services: tuple[ServicePermission, ...] = EVERY_PEER,
+    calls_by: CallsBy = CallsBy.CALLER,
 ) -> tuple[SimulatedPeers, SitePhone]:
     """alice at p0, a gateway at each of p1, p2 ..."""
-    world = SimulatedPeers("gateways", 1, required_kinds=KINDS, services=services)
+    world = SimulatedPeers("gateways", 1, required_kinds=KINDS, services=services, calls_by=calls_by)
     for number, (provider, changes) in enumerate(providers, 1):
         world.add(number, trunk=replace(TRUNK, **changes), provider=provider)  # type: ignore[arg-type]
         world.run(3.0)

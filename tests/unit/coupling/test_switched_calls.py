@@ -286,6 +286,16 @@ def test_a_group_is_picked_up_by_any_of_its_members(ringing) -> None:
     assert "nothing rings in sales" in str(bob.ended(number))
 
 
+def test_nobody_picks_up_what_rings_at_himself(ringing) -> None:
+    world, alice, bob, _, _ = ringing
+    alice.dial("bob")
+    world.run(2.0)
+    assert bob.rang == 1
+    number = bob.dial("*8")
+    world.run(2.0)
+    assert "nothing rings in sales" in str(bob.ended(number))
+
+
 # Parking
 
 

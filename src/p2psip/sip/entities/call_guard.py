@@ -389,7 +389,7 @@ def _load(kept: KeptCall) -> _Call:
             parse_sip_uri(_read(end.contact)),
             tuple(NameAddr.parse(_read(route)) for route in end.routes),
             end.is_here,
-            min(end.cseq + UNSEEN_MAX, CSEQ_MAX),
+            end.cseq + UNSEEN_MAX,
         )
         for end in kept.ends
     ]

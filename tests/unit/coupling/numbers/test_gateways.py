@@ -8,6 +8,7 @@ import pytest
 from gateway_peers import TRUNK, Provider, overlay
 
 from p2psip.coupling.numbers.gateways import FAILED_S, FRESH_S, GatewaysKnown
+from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import ServicePermission
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
@@ -179,10 +180,13 @@ def test_what_an_operator_asks() -> None:
     assert all(gateway.rtt_s is not None for gateway in known.gateways)
 
 
-def test_who_forwards_a_call_pays_for_it_and_proves_that_he_does() -> None:
-    """bob forwards all his calls to a telephone: who calls him may not call it himself."""
+@pytest.mark.parametrize("calls_by", [CallsBy.CALLER, CallsBy.RESPONSIBLE, CallsBy.REDIRECT, CallsBy.HOME])
+def test_who_forwards_a_call_pays_for_it_and_proves_that_he_does(calls_by: CallsBy) -> None:
+    """bob forwards all his calls to a telephone: who calls him may not call it himself. Whatever way calls go, the
+    gateway's peer reads the record itself.
+    """
     provider = Provider()
-    world, alice = overlay((provider, {"lines": frozenset({"bob"})}))
+    world, alice = overlay((provider, {"lines": frozenset({"bob"})}), calls_by=calls_by)
     (bob,) = world.with_phones((1, "bob"))
     world.run(10.0)
     assert call(world, alice)[0].startswith("403")

@@ -8,6 +8,7 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerLimits
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.transports.arrivals import Datagram
 
 SENDER = Address("10.1.0.11", 5060)
@@ -82,3 +83,15 @@ def test_8_2_7_a_stateless_503_gets_the_same_tag_again(world):
     first, second = full.answered
     assert (first.status, first.to.tag) == (503, second.to.tag)
     assert first.to.tag
+
+
+def test_an_answer_that_nobody_can_read_is_the_last_word_of_who_gave_it(world, one, other, alice, bob, monkeypatch):
+    """The caller hears so at once: there will be no answer that can be read."""
+
+    def unreadable(*arguments: object) -> None:
+        raise BadMessage("malformed something")
+
+    monkeypatch.setattr(one.core._proxy._edge, "heard", unreadable)
+    call = alice.invite("bob")
+    world.run(3.0)
+    assert call.statuses == [100, 502]

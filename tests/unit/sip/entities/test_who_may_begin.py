@@ -268,7 +268,9 @@ def located(server, asked, world):
     return Located(tuple(targets), 0.0)
 
 
-def test_a_groups_call_is_picked_up_by_who_could_pick_it_up_at_a_member(world):
+@pytest.mark.parametrize(("name", "is_refused"), [("gina", True), ("frank", False), ("dave", False)])
+def test_a_groups_call_is_picked_up_by_who_could_pick_it_up_at_a_member(world, name, is_refused):
+    """Or is one; whatever the members want of their own calls."""
     numbering = Numbering(groups={"all": Group(("carol", "dave"))})
     server = world.server("grp", "10.4.0.1", numbering=numbering, has_own_agents=True)
     names = ("carol", "dave", "eve", "frank", "gina")
@@ -277,11 +279,10 @@ def test_a_groups_call_is_picked_up_by_who_could_pick_it_up_at_a_member(world):
         assert phone.register().status == 200
         phone.answers_after_s = None
     server.locate = lambda asked: located(server, asked, world)
-    for name in ("carol", "dave"):
-        server.handlings.set(name, CallHandling(pick_up=frozenset({"frank"})))
+    for member in ("carol", "dave"):
+        server.handlings.set(member, CallHandling(pick_up=frozenset({"frank"})))
     phones["eve"].invite("all")
     world.run(0.5)
-    for name, is_refused in (("gina", True), ("frank", False)):
-        taken = phones[name].invite("all", [("P2PSIP-Pick-Up", "yes"), ("Content-Type", "application/sdp")], OFFER)
-        world.run(1.0)
-        assert (taken.statuses[-1] == 403) is is_refused, taken.statuses
+    taken = phones[name].invite("all", [("P2PSIP-Pick-Up", "yes"), ("Content-Type", "application/sdp")], OFFER)
+    world.run(1.0)
+    assert (taken.statuses[-1] == 403) is is_refused, taken.statuses

@@ -77,7 +77,7 @@ class ByGateway:
         if by_gateways:
             may_go_on = _is_the_gateways(by_gateways[-1])
         else:
-            may_go_on = is_emergency or (after.status == NOBODY and not after.tried)
+            may_go_on = is_emergency or (after.status == NOBODY and after.has_only_been_sent_on)
         if not may_go_on:
             return None
         return FindGateway(

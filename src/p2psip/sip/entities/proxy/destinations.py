@@ -116,8 +116,12 @@ class Destinations:
         return None
 
     def _seek_another(self, context: Context, asked: Asked, answer: NotLocated, now: float) -> Sought | None:
-        """Who is not there may have said beforehand who is."""
-        if asked.after is not None:
+        """Who is not there may have said beforehand who is.
+
+        Where the overlay's calls go by other peers, it is known after those alone that nobody is there.
+        """
+        before = asked.after
+        if before is not None and not (asked.rounds == 1 and before.has_only_been_sent_on):
             return None
-        after = After(answer.status, answer.reason or answer.phrase)
-        return self.seek(context, replace(asked, after=after), now)
+        after = After(answer.status, answer.reason or answer.phrase, tried=() if before is None else before.tried)
+        return self.seek(context, replace(asked, after=after, rounds=0 if before is None else 2), now)

@@ -144,7 +144,7 @@ class Edge:
         """True unless this is a call that a phone would answer by itself, by whatever name and by whomever it has come
         there, and the owner of its line has not named who calls.
         """
-        if request.to.tag or not answers_by_itself(request):
+        if not answers_by_itself(request):
             return True
         handling = None if place is None else self._handlings.of(place.user.lower())
         return handling is not None and handling.may_speak(identity.asserted(request, self._config.realm))

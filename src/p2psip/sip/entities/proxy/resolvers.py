@@ -17,7 +17,7 @@ from typing import Protocol, TypeAlias
 from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.own import is_user
+from p2psip.sip.entities.own import WAY_PARAM, is_user
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated, Target, Tried
 from p2psip.sip.entities.registrar.ways import Ways, outside_target
@@ -43,6 +43,11 @@ class After:
     contacts: tuple[SipUri, ...] = ()
     """Of a 3xx: whom it names."""
     tried: tuple[Tried, ...] = ()
+
+    @property
+    def has_only_been_sent_on(self) -> bool:
+        """True if it has gone to nobody but peers that were to send it on (docs/decisions/ways-of-calls.md)."""
+        return all(each.uri.param(WAY_PARAM) is not None for each in self.tried)
 
 
 @dataclass(frozen=True, slots=True)
