@@ -10,6 +10,7 @@ from gateway_peers import TRUNK, Provider, overlay
 from p2psip.coupling.numbers.gateways import FAILED_S, FRESH_S, GatewaysKnown
 from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import ServicePermission
+from p2psip.reload.usages.sip_registration import canonical_aor, resource_id
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
@@ -185,14 +186,21 @@ def test_who_forwards_a_call_pays_for_it_and_proves_that_he_does(calls_by: Calls
     """bob forwards all his calls to a telephone: who calls him may not call it himself. Whatever way calls go, the
     gateway's peer reads the record itself.
     """
+    names = ("bob", "carol", "dave", "erin", "frank")
     provider = Provider()
-    world, alice = overlay((provider, {"lines": frozenset({"bob"})}), calls_by=calls_by)
-    (bob,) = world.with_phones((1, "bob"))
+    world, alice = overlay(
+        (provider, {"lines": frozenset(names)}), (Provider(), {"prefixes": ("99",)}), calls_by=calls_by
+    )
+    node = world[1].peer.node
+    name = next(
+        one for one in names if not node.is_responsible(resource_id(canonical_aor(f"{one}@{OVERLAY}"), node.hash_name))
+    )
+    (bob,) = world.with_phones((2, name))
     world.run(10.0)
     assert call(world, alice)[0].startswith("403")
-    world[1].call(lambda now: world[1].peer.handle_calls("bob", CallHandling(always="0049123"), now))
+    world[2].call(lambda now: world[2].peer.handle_calls(name, CallHandling(always="0049123"), now))
     world.run(5.0)
-    assert call(world, alice, "bob")[0] == "talks"
+    assert call(world, alice, name)[0] == "talks"
     assert provider.called == ["0049123"]
     assert not bob.rang
 
