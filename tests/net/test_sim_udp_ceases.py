@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 from heard_calls import Ears, call_up, pitch
@@ -95,6 +96,31 @@ def test_a_call_goes_on_over_a_stream_and_over_udp_again(
             print(f"\n{seed}, {pair}: audio is back after {took_s[0]:.2f} s, {max(took_s[1:]):.2f} s")
         assert here.ended(call) is None
         assert max(took_s) <= BACK_S
+
+
+CALLS = 8
+"""In one after the other UDP is dropped: whose new AppAttach is first, and is answered before, is chance."""
+
+
+@pytest.mark.parametrize("seed", [f"ceases r{seed}" for seed in (0, 3)])
+def test_whoever_has_asked_for_another_path_when_it_is_noticed(seed: str) -> None:
+    """What was answered before leads nowhere: it begins anew, whichever end it was that had asked."""
+    world, phones = grow(seed)
+    rng, site, took_s = random.Random(seed), world.sites[3], []
+    for _ in range(CALLS):
+        here, there = rng.sample((phones[3], phones[2]), 2)
+        call, _ = call_up(world, here, there)
+        world.run(rng.uniform(1.0, 6.0))
+        ears = Ears(world, (here, there))
+        assert ears.back_after() == 0.0, "they hear each other to begin with"
+        for blocks in (NO_UDP, frozenset[Protocol]()):
+            block(site, blocks)
+            took_s.append(ears.back_after())
+            await_reach(world, site, is_blocked=bool(blocks))
+            world.run(rng.uniform(1.0, 20.0))
+        here.hang_up(call)
+        world.run(rng.uniform(2.0, 30.0))
+    assert max(took_s) <= BACK_S, took_s
 
 
 def test_who_has_nothing_to_say_notices_as_well() -> None:

@@ -21,7 +21,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.ice.punching import Punching
-from p2psip.reload.paths.values import Ended, Lapsed, Parameters, Purpose, Session
+from p2psip.reload.paths.values import NOTHING_SAID, Ended, Lapsed, Parameters, Purpose, Session
 
 LINK_WAIT_S = 15.0
 """How long after the answer the connection may take."""
@@ -81,6 +81,11 @@ class Offers:
         assert session.peer is not None, "it was answered"
         offer = self._made.get(_key(session))
         return None if offer is None or offer.session.local != session.local else offer.context
+
+    def remote(self, purpose: Purpose, peer: NodeId) -> Parameters:
+        """What `peer` has said of itself in its answer, if that is here."""
+        offer = self._made.get((purpose, peer))
+        return NOTHING_SAID if offer is None else offer.session.remote
 
     def lost(self, session: Session) -> list[Ended]:
         """No path was found for one that was answered; nothing if another has its place."""

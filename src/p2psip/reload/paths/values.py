@@ -15,7 +15,14 @@ from p2psip.base.ids import NodeId
 from p2psip.portmap.values import HomeRouter
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.relays.relay_values import RelayEvent
-from p2psip.reload.wire.link_messages import AppAttachAns, AppAttachReq, AttachReqAns, IceCandidate, OverlayLinkType
+from p2psip.reload.wire.link_messages import (
+    AppAttachAns,
+    AppAttachReq,
+    AttachReqAns,
+    CandType,
+    IceCandidate,
+    OverlayLinkType,
+)
 
 COMPONENT: Final = 1
 """6.5.1.1: "Since there is only one component, it is always 1, and thus left out of the structure."."""
@@ -84,6 +91,15 @@ class Parameters:
         """Where this end is, as far as its candidates say so in a way that we know."""
         found = (candidate.addr_port.host_port for candidate in self.candidates)
         return frozenset(host_port[0] for host_port in found if host_port is not None)
+
+    def takes_back(self, before: Parameters) -> bool:
+        """True if this end is somewhere outside, and nowhere any more that it has said before."""
+        return bool(self._outside) and self._outside.isdisjoint(before._outside)
+
+    @property
+    def _outside(self) -> frozenset[tuple[str, int] | None]:
+        others = (each for each in self.candidates if each.type is not CandType.HOST)
+        return frozenset(each.addr_port.host_port for each in others)
 
 
 NOTHING_SAID: Final = Parameters(b"", b"", b"", ())

@@ -57,6 +57,7 @@ class Applications:
         *,
         kind: Purpose = Purpose.SIP,
         is_second: bool = False,
+        is_anew: bool = False,
     ) -> None:
         """Ask `node`, the last of `destination_list`, for a connection for `application`: AppLinkUp or AppLinkFailed
         follows.
@@ -70,28 +71,42 @@ class Applications:
         if not self._whereabouts.has_room(kind):
             self._failed(node, kind, "too many connections are being made", ())
             return
-        wanted = AttachContext(self._offers.session(kind, node), application=application, is_second=is_second)
+        wanted = AttachContext(
+            self._offers.session(kind, node), application=application, is_second=is_second, is_anew=is_anew
+        )
         is_full = self._offers.count(kind) >= APP_ATTACHES_MAX
         if is_full or self._attaching.ask(wanted, destination_list, now) is None:
             self._failed(node, kind, "too many connections are being made", ())
 
     def ask_anew(self, now: float) -> None:
-        """None of the addresses that are in AppAttaches for calls can be reached any more, and there are others: those
-        that are under way go once more, with these.
+        """None of the addresses that are in AppAttaches for calls, and in answers to them, can be reached any more, and
+        there are others: what is under way begins once more, with these.
         """
+        wanted: dict[NodeId, int] = {}
+        answered: set[NodeId] = set()
         for offered in self._offers.under_way(Purpose.CALLS):
             assert isinstance(offered, Offered), "offers are made here"
-            node, application = offered.wanted.node, offered.wanted.application
+            node = offered.wanted.node
             assert node is not None, "an AppAttach is to a node"
+            wanted[node] = offered.wanted.application
             self._attaching.give_up(Purpose.CALLS, node)
             self._punching.close(offered.wanted.session)
-            self.attach([Destination.node(node)], node, now, application, kind=Purpose.CALLS)
+        for peer in dict.fromkeys(each.peer for each in self._punching if each.purpose is Purpose.CALLS):
+            context = self._punching.end_search(Purpose.CALLS, (peer,))
+            if isinstance(context, Answering):
+                wanted[context.node] = context.application
+                answered.add(context.node)
+        for node, application in wanted.items():
+            route, is_anew = [Destination.node(node)], node in answered
+            self.attach(route, node, now, application, kind=Purpose.CALLS, is_anew=is_anew)
 
     def handle_outcome(self, wanted: AttachContext, outcome: Outcome, now: float) -> None:
         """An AppAttach of ours was answered, or not."""
         node, kind = wanted.node, wanted.purpose
         assert node is not None, "an AppAttach is to a node"
         is_crossed = isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS and kind is Purpose.CALLS
+        # The other end's that is in progress is the one that nothing will come of, as it has not our answer yet.
+        is_crossed = is_crossed and not wanted.is_anew
         if isinstance(outcome, Answer) or (is_crossed and isinstance(outcome, Refused)):
             self._attaching.answered(wanted, node, outcome, now)
             return
@@ -144,7 +159,7 @@ class Applications:
         kind = Purpose.CALLS if is_of_calls and self._whereabouts.link_types(Purpose.CALLS) else Purpose.SIP
         session = self._attaching.require_session(request, kind, body)
         if kind is Purpose.CALLS:
-            self._attaching.break_tie(kind, request, now)
+            self._attaching.break_tie(kind, request, Parameters.of(body), now)
         answering = Answering(request.signer.node_id, kind, application=body.application)
         self._attaching.answer(request, session, answering, now)
 

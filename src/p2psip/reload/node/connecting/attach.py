@@ -38,13 +38,14 @@ class AttachContext:
     """What an Attach or AppAttach of ours is for.
 
     `key` is that of the topology's intent; an AppAttach is for an `application`, and a second attempt if the connection
-    of the first stood still.
+    of the first stood still. It is anew where one of the other end was answered already, of which nothing will come.
     """
 
     session: Session
     key: Hashable = None
     application: int = APPLICATION_SIP
     is_second: bool = False
+    is_anew: bool = False
 
     @property
     def purpose(self) -> Purpose:
@@ -84,7 +85,7 @@ class Attaching:
     def __init__(self, exchange: Exchange, connections: ConnectionTable, paths: Paths) -> None:
         self._exchange = exchange
         self._connections = connections
-        self._whereabouts, self._offers = paths.whereabouts, paths.offers
+        self._whereabouts, self._offers, self._punching = paths.whereabouts, paths.offers, paths.punching
 
     # Our own
 
@@ -150,21 +151,26 @@ class Attaching:
             raise RequestTimeout("too many connections are being made")
         return session
 
-    def break_tie(self, purpose: Purpose, request: Received, now: float) -> None:
-        """6.5.1.2: an offer of another crosses ours. Raises InProgress if ours goes first; ours is given up if not."""
+    def break_tie(self, purpose: Purpose, request: Received, remote: Parameters, now: float) -> None:
+        """6.5.1.2: an offer of another crosses ours, and says this. Raises InProgress if ours goes first; ours is given
+        up if not.
+        """
         node = request.signer.node_id
         offered = self.offered(purpose, node)
         if offered is None or offered.has_yielded:
             return
         if offered.transaction_id is None:
-            # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
-            raise InProgress("a connection is being made already")
-        if self._exchange.identity.node_id > node:
+            if not remote.takes_back(self._offers.remote(purpose, node)):
+                # "an ICE check and TLS connection are in progress, then it SHOULD generate an Error_In_Progress error".
+                raise InProgress("a connection is being made already")
+        elif self._exchange.identity.node_id > node:
             # "If the peer's own Node-ID is larger [...], it MUST generate an Error_In_Progress error". Where our own
             # Attach was lost, the way that theirs came is one that works.
             self._send_back(offered.transaction_id, request, now)
             raise InProgress("our own Attach goes first")
-        # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach".
+        # "If the peer's own Node-ID is smaller [...], it MUST cancel retransmission of its own incomplete Attach". One
+        # that was answered goes as well where the other end is no more where it has said, and begins anew.
+        self._punching.close(offered.wanted.session)
         self.give_up(purpose, node)
 
     def _send_back(self, transaction_id: int, request: Received, now: float) -> None:

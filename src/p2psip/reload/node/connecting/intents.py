@@ -166,7 +166,7 @@ class Intents:
         """6.5.1.2: what to do with an Attach request. Raises a Rejection."""
         node = request.signer.node_id
         session = self._attaching.require_session(request, OURS, body)
-        self._attaching.break_tie(OURS, request, now)
+        self._attaching.break_tie(OURS, request, Parameters.of(body), now)
         self._learn_offered(node, body)
         self._attaching.answer(request, session, Answering(node, OURS, body.send_update), now)
 

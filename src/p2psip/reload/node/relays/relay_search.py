@@ -386,6 +386,8 @@ class RelaySearch:
             return
         self._lending[news.base] = tuple(relay for relay in self._lending[news.base] if relay != news.relay)
         if news.loss is Loss.ENDED:
+            # We have given it back, and may want it again meanwhile.
+            self._choose(now)
             return
         self._exchange.warn("relay gone", at=str(news.relay), reason=news.reason)
         for known in [each for each in self._known.values() if news.relay in each.addresses]:

@@ -250,7 +250,7 @@ class Punching:
         attempt = self._attempts.get(session.local.ufrag)
         return attempt is not None and attempt.is_looking
 
-    def end_search(self, purpose: Purpose, peers: Container[NodeId]) -> object | None:
+    def end_search(self, purpose: Purpose, peers: Container[NodeId | None]) -> object | None:
         """A link with one of these has come another way: look no further; what it was for, if it is we who dial."""
         contexts = []
         for session in [each for each in self if each.purpose is purpose and each.peer in peers]:

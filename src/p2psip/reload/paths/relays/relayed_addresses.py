@@ -58,6 +58,8 @@ class _Lent:
     addresses: tuple[Address, ...] = ()
     held: dict[Address, bytes] = field(default_factory=dict)
     """By remote what waits for its permission."""
+    is_given_back: bool = False
+    """True from when it is, to when the relay has heard of that: until then it leads here, if anything does."""
 
 
 class RelayedAddresses:
@@ -105,6 +107,7 @@ class RelayedAddresses:
         """Give back what a relay lends us, once it has heard of that; RelayGone follows."""
         flow = Flow(base, relay, over_stream)
         if flow in self._lent:
+            self._lent[flow].is_given_back = True
             self._lent[flow].client.close(now)
             self._collect(flow, now)
 
@@ -135,12 +138,12 @@ class RelayedAddresses:
         return tuple(address for flow in self._flows(base, relay) for address in self._lent[flow].addresses)
 
     def mapped(self, addresses: Sequence[Address]) -> list[Mapped]:
-        """What is lent to the ports at these addresses."""
+        """What is lent to the ports at these addresses, and may be told to others."""
         ports = {address.port for address in addresses}
         return [
             Mapped(relayed, flow.local, flow.remote)
             for relayed, flow in self._by_relayed.items()
-            if flow.local.port in ports
+            if flow.local.port in ports and not self._lent[flow].is_given_back
         ]
 
     def permit(self, hosts: Iterable[str], now: float) -> None:

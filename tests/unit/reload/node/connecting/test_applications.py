@@ -153,6 +153,22 @@ def test_an_app_attach_whose_connection_does_not_come_fails() -> None:
     assert "its connection did not come" in str(failure(bench).error)
 
 
+@pytest.mark.parametrize("is_anew", [True, False])
+def test_a_path_for_calls_that_the_other_end_makes_already_is_waited_for_unless_nothing_will_come_of_it(
+    is_anew: bool,
+) -> None:
+    """What is in progress there is then the attempt that was answered here, before what was answered ceased to hold."""
+    bench = start()
+    route = [Destination.node(nid(LARGER))]
+    bench.node._applications.attach(route, nid(LARGER), bench.now, kind=Purpose.CALLS, is_anew=is_anew)
+    bench.node._settle(bench.now)
+    bench.settle()
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.IN_PROGRESS, ""), signer=LARGER)
+    assert len(bench.take(AppLinkFailed)) == is_anew
+    assert bench.node._paths.offers.is_awaited(Purpose.CALLS, nid(LARGER)) is not is_anew
+
+
 def ask_for(bench: NodeBench, application: int) -> None:
     """An AppAttach for an application."""
     bench.node.app_attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, application)

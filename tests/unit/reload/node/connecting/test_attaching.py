@@ -9,6 +9,7 @@ from attach_bench import LARGER, SMALLER, answered, answering, attach, start
 from candidates import addresses_of, host_candidate
 from node_bench import ME, NodeBench, address, nid, offer
 
+from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
 from p2psip.reload.node.connecting.attach import Offered
 from p2psip.reload.paths.limits import (
@@ -20,6 +21,7 @@ from p2psip.reload.paths.limits import (
 from p2psip.reload.paths.offers import LINK_WAIT_S
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.actions import Connect
+from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
@@ -150,6 +152,46 @@ def test_6_5_1_2_a_connection_in_progress_goes_first(place: int) -> None:
     request = bench.hear_one(150, MessageCode.ATTACH_REQ)
     bench.answer(150, request, MessageCode.ATTACH_ANS, offer(place, b"active"), signer=place)
     bench.send(150, MessageCode.ATTACH_REQ, offer(place), signer=place)
+    assert bench.hear_one(150).error.error_code is ErrorCode.IN_PROGRESS
+
+
+RELAYED = Address("198.51.100.1", 40001)
+ELSEWHERE = Address("198.51.100.2", 40002)
+
+
+def lent(place: int, role: bytes, *relayed: Address) -> AttachReqAns:
+    """An offer, or an answer, in which are addresses that relays lend as well."""
+    body, base = offer(place, role), IpAddressPort.of(*address(place))
+    further = (host_candidate(*each, type=CandType.RELAY, rel_addr_port=base) for each in relayed)
+    return replace(body, candidates=(*body.candidates, *further))
+
+
+@pytest.mark.parametrize("place", [SMALLER, LARGER])
+@pytest.mark.parametrize(("before", "after"), [((RELAYED,), (ELSEWHERE,)), ((), (RELAYED,))])
+def test_who_has_answered_and_is_elsewhere_now_begins_anew(
+    place: int, before: tuple[Address, ...], after: tuple[Address, ...]
+) -> None:
+    """Nothing would come of what was in progress, and it is not waited for: whoever is larger."""
+    bench = start()
+    attach(bench, place)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, lent(place, b"active", *before), signer=place)
+    bench.send(150, MessageCode.ATTACH_REQ, lent(place, b"passive", *after), signer=place)
+    assert bench.hear_one(150).code is MessageCode.ATTACH_ANS
+    (dial,) = bench.dials()
+    bench.link(place, dial.link)
+    bench.update(place)
+    assert nid(place) in chord_of(bench.node).table
+
+
+@pytest.mark.parametrize("again", [(RELAYED,), (RELAYED, ELSEWHERE), ()])
+def test_6_5_1_2_who_is_where_it_has_answered_does_not(again: tuple[Address, ...]) -> None:
+    """What has crossed ours, and comes late, says the same, or less."""
+    bench = start()
+    attach(bench, LARGER)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ATTACH_ANS, lent(LARGER, b"active", RELAYED), signer=LARGER)
+    bench.send(150, MessageCode.ATTACH_REQ, lent(LARGER, b"passive", *again), signer=LARGER)
     assert bench.hear_one(150).error.error_code is ErrorCode.IN_PROGRESS
 
 

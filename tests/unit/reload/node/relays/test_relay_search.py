@@ -510,6 +510,16 @@ def test_a_relay_is_in_use_from_when_it_has_lent_something() -> None:
     assert [node for node, _ in bench.search.known] == [nid(1)], "its client finds out by itself"
 
 
+def test_what_was_given_back_and_is_wanted_again_before_that_is_heard_is_asked_for_anew() -> None:
+    """Datagrams ceased to pass for a moment only."""
+    bench = Bench(1).lent()
+    bench.search.need({BASE: 1}, bench.now, over_streams=True)
+    bench.search.need({BASE: 1}, bench.now)
+    bench.allocated.clear()
+    bench.lose(1, Loss.ENDED)
+    assert [(base, relay) for base, relay, _ in bench.allocated] == [(BASE, at(1))]
+
+
 @pytest.mark.parametrize("loss", [Loss.ENDED, Loss.UNREACHABLE, Loss.SILENT])
 def test_what_becomes_of_a_port_that_is_gone_is_no_matter(loss: Loss) -> None:
     """Our address is another one: what was lent to the one before ends, and says nothing of the relay."""

@@ -56,12 +56,14 @@ def test_a_stream_that_ends_takes_what_was_lent_with_it() -> None:
 
 def test_what_is_given_back_ends_its_stream() -> None:
     pipe = Pipe()
-    pipe.take()
+    relayed = pipe.take()
     pipe.done()
     pipe.lent.release(BASE, RELAY, 1.0)
     pipe.carry()
     assert pipe.done() == [], "over datagrams it has nothing"
+    assert [each.address for each in pipe.lent.mapped([BASE])] == [relayed]
     pipe.lent.release(BASE, RELAY, 1.0, over_stream=True)
+    assert pipe.lent.mapped([BASE]) == [], "nobody is told of it any more, though the relay has not heard"
     pipe.carry()
     assert HangUp(OURS, Loss.ENDED.value) in pipe.done()
     assert len(pipe.relay) == 0
