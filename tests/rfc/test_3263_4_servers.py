@@ -134,6 +134,7 @@ def test_4_1_preference_decides_within_an_order() -> None:
     assert found[0] == "udp 192.0.2.1:5064"
 
 
+@pytest.mark.must("3263 4.1/1")
 def test_4_1_sips_discards_what_is_not_sips() -> None:
     """ "a client resolving a SIPS URI MUST discard any services that do not contain "SIPS" as the protocol"."""
     found, asked = run("sips:bob@example.com", EXAMPLE)
@@ -141,6 +142,7 @@ def test_4_1_sips_discards_what_is_not_sips() -> None:
     assert not any("_sip._" in one for one in asked)
 
 
+@pytest.mark.must("3263 4.1/2")
 @pytest.mark.parametrize(
     "record",
     [
@@ -160,6 +162,7 @@ def test_4_1_other_services_are_discarded(record: Naptr) -> None:
     assert hops("sip:bob@example.com", {**EXAMPLE, "NAPTR example.com": more}) == hops("sip:bob@example.com", EXAMPLE)
 
 
+@pytest.mark.must("3263 4.1/6", "3263 4.1/7")
 def test_4_1_the_replacement_may_be_in_another_domain() -> None:
     """ "It is not necessary for the domain suffixes in the NAPTR replacement field to match"; the certificate is to be
     for the domain that was dialled all the same (RFC 5922 section 7.3).

@@ -176,6 +176,7 @@ def test_503_is_a_failure_of_that_server(world: World, alice: Phone, bob: Phone)
     assert len(busy.received) == 1
 
 
+@pytest.mark.must("3263 4.1/6", "3263 4.1/7")
 def test_tls_comes_first_and_is_for_that_domain(world: World, home: Server, alice: Phone, bob: Phone) -> None:
     """The one that is asked to prove what it is called is the domain, and not the host that DNS names."""
     world.dns[f"_sips._tcp.{ELSEWHERE}", "SRV"] = Records((Srv(1, 1, 5061, "host.example.org"),))
