@@ -13,6 +13,7 @@ from p2psip.base.effects import Note
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr, Via
 from p2psip.sip.message.message import Request, Response
+from p2psip.sip.message.parser import parse
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import AcceptedTransport
 from p2psip.sip.transports.layer import Listener
@@ -112,6 +113,7 @@ def test_5_3_a_client_at_its_own_address_cannot_be_connected_to_either(world: Wo
     assert flow_targets(one, world) == [f"connection {page.client.flow}"]
 
 
+@pytest.mark.must("7118 1/1", "7118 5.3/2", "7118 5.3/3")
 def test_5_3_via_stays_as_it_is(world: World, one: Server) -> None:
     """5.3: "it MAY decide not to add a "received" parameter to the top Via header"; RFC 3581 adds it for who asks."""
     page = Page(world, one)
@@ -235,6 +237,7 @@ def test_a_contact_of_a_page_that_nobody_knows_leads_nowhere(world: World, one: 
     assert one.opened == []
 
 
+@pytest.mark.must("7118 9.2/1")
 @pytest.mark.parametrize(("transport", "goes"), [("WSS", True), ("WS", False)])
 def test_9_2_sips_takes_secure_websocket(world: World, one: Server, transport: AcceptedTransport, goes: bool) -> None:
     """9.2: "If such a path includes a WebSocket connection, it MUST be a secure WebSocket connection"."""
@@ -254,6 +257,7 @@ def test_9_2_sips_takes_secure_websocket(world: World, one: Server, transport: A
         assert call.statuses[-1] >= 400
 
 
+@pytest.mark.must("7118 5/2")
 def test_5_one_message_in_each(world: World, one: Server) -> None:
     """Section 5: "a WebSocket message MUST NOT contain more than one SIP message": what follows the first is none."""
     page = Page(world, one)
@@ -317,3 +321,55 @@ def test_a_page_that_was_refused_does_not_count(world: World, one: Server) -> No
         WebClient(world, one, subprotocols=("chat",))
     page = Page(world, one)
     assert page.register().status == 200
+
+
+@pytest.mark.must("7118 4.1/3", "7118 5/2")
+def test_5_what_we_send_is_sip_one_message_in_each(world: World, one: Server, bob: Phone) -> None:
+    """4.1: "Messages other than SIP requests and responses MUST NOT be transmitted over this connection"; 5: "Each SIP
+    message MUST be carried within a single WebSocket message": also two that leave at once, the first with a body.
+    """
+    page = Page(world, one)
+    page.register()
+    two, three = (page.request("OPTIONS", SipUri(HOST), ("Call-ID", each)) for each in "23")
+    bob.invite("alice")
+    world.run(1.0)
+    page.client.write(page.client.end.say(page.text(two)) + page.client.end.say(page.text(three)))
+    world.run(1.0)
+    said = [parse(text) for text in page.client.texts]
+    assert [text for text, one in zip(page.client.texts, said, strict=True) if text != one.encode()] == []
+    assert [one.body for one in page.requests("INVITE")] == [b"offer"]
+    assert [one.cseq.method for one in said[-2:]] == ["OPTIONS", "OPTIONS"]
+
+
+@pytest.mark.must("7118 5/1")
+def test_5_nothing_is_sent_twice(world: World, one: Server, bob: Phone) -> None:
+    """ "client and server transactions using WebSocket for transport MUST follow the procedures and timer values for
+    reliable transports": a request that nobody answers, an INVITE, and a refusal that nobody acknowledges.
+    """
+    page = Page(world, one)
+    page.register()
+    sent = bob.message("alice")
+    bob.send(sent)
+    bob.invite("alice")
+    world.run(40.0)
+    assert (len(page.requests("MESSAGE")), len(page.requests("INVITE"))) == (1, 1)
+    page.ask(page.request("INVITE", SipUri(HOST, "nobody"), ("Contact", page.contact)))
+    world.run(40.0)
+    refused = [one for one in page.client.received if isinstance(one, Response) and one.status == 404]
+    assert len(refused) == 1
+
+
+@pytest.mark.must("7118 7/3")
+@pytest.mark.parametrize(
+    ("cookie", "origin", "goes"),
+    [
+        ("sid=1234; other=5", "https://www.example.com", True),
+        ("", "https://www.example.com", True),
+        ("sid=1234; other=5", "https://evil.example", False),
+    ],
+)
+def test_7_whose_page_it_is_says_origin_and_no_cookie(
+    world: World, one: Server, cookie: str, origin: str, goes: bool
+) -> None:
+    client = WebClient(world, one, origin=origin, cookie=cookie)
+    assert client.raw.startswith(b"HTTP/1.1 101 " if goes else b"HTTP/1.1 403 ")

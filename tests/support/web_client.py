@@ -35,9 +35,12 @@ class WebEnd:
         self.events: list[Event] = []
         self._parts: list[str | bytes] = []
 
-    def handshake(self, host: str, *, origin: str | None = None, subprotocols: Sequence[str] = ("sip",)) -> bytes:
+    def handshake(
+        self, host: str, *, origin: str | None = None, subprotocols: Sequence[str] = ("sip",), cookie: str = ""
+    ) -> bytes:
         """The request that opens a connection."""
         headers = [] if origin is None else [(b"Origin", origin.encode())]
+        headers += [(b"Cookie", cookie.encode())] if cookie else []
         return self.connection.send(Handshake(host, "/", extra_headers=headers, subprotocols=list(subprotocols)))
 
     def say(self, message: str | bytes, *, is_last: bool = True) -> bytes:

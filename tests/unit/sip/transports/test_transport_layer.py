@@ -43,7 +43,9 @@ def receive(via: str, remote: Address = REMOTE) -> tuple[Via, Source]:
 # Via of what comes in
 
 
-@pytest.mark.must("3261 18.2.1/2", "3261 18.2.1/3", "3261 18.2.1/4", "3581 4/1", "3581 4/2")
+@pytest.mark.must(
+    "3261 18.2.1/2", "3261 18.2.1/3", "3261 18.2.1/4", "3581 4/1", "3581 4/2", "7118 5.3/1", "7118 5.3/2", "7118 5.3/3"
+)
 @pytest.mark.parametrize(
     ("via", "stamped"),
     [

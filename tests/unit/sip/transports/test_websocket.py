@@ -68,6 +68,7 @@ USUAL = (
 # The handshake
 
 
+@pytest.mark.must("7118 4.1/2")
 def test_the_handshake_of_the_rfc() -> None:
     """RFC 7118 4.1's example, with a Host and an Origin of ours."""
     framing = WebSocketFraming(ORIGINS)
@@ -101,12 +102,14 @@ def test_a_handshake_in_pieces(pieces: int) -> None:
     assert framing.feed(end.say(MESSAGE)) == [MESSAGE.encode()]
 
 
+@pytest.mark.must("7118 4.1/1")
 @pytest.mark.parametrize("offered", ["chat", "SIP", "", "sipx, msrp"])
 def test_7118_4_1_who_does_not_ask_for_sip_is_refused(offered: str) -> None:
     lines = (*USUAL[:-1], f"Sec-WebSocket-Protocol: {offered}") if offered else USUAL[:-1]
     assert refused(request(*lines)) == (400, 'it does not ask for the subprotocol "sip"')
 
 
+@pytest.mark.must("7118 4.1/2")
 def test_7118_4_1_sip_among_others() -> None:
     framing = WebSocketFraming(ORIGINS)
     framing.feed(request(*USUAL[:-1], "Sec-WebSocket-Protocol: msrp, sip"))
@@ -203,6 +206,7 @@ def test_every_page_where_the_operator_says_so() -> None:
 # Messages
 
 
+@pytest.mark.must("7118 4.2/1")
 @pytest.mark.parametrize("message", [MESSAGE, MESSAGE.encode(), "OPTIONS sip:\u00e4 SIP/2.0\r\n\r\n"])
 def test_7118_4_2_text_and_binary_are_taken(message: str | bytes) -> None:
     framing, end = opened()
@@ -212,6 +216,7 @@ def test_7118_4_2_text_and_binary_are_taken(message: str | bytes) -> None:
     assert framing.is_between_messages
 
 
+@pytest.mark.must("7118 4.2/2")
 def test_7118_4_2_what_is_not_utf_8_goes_out_binary() -> None:
     framing, end = opened()
     assert framing.wrap(b"SIP/2.0 200 OK\r\n\r\n")[0] == 0x81

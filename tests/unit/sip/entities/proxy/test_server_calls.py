@@ -92,7 +92,7 @@ def test_phones_of_one_peer(world, one, alice):
     assert [request.method for request in alice.received] == ["BYE"]
 
 
-@pytest.mark.must("3261 16.1/3", "3261 18/1")
+@pytest.mark.must("3261 16.1/3", "3261 18/1", "7118 5.4/1")
 @pytest.mark.parametrize(("transport_a", "transport_b"), [("TCP", "UDP"), ("UDP", "TCP"), ("TCP", "TCP")])
 def test_call_with_phones_on_tcp(world, transport_a, transport_b):
     one, other = world.server("one", "10.1.0.1"), world.server("two", "10.2.0.1")
