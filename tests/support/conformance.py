@@ -23,7 +23,7 @@ DOCUMENTS = {
     "6940": "RELOAD", "8489": "STUN", "8656": "TURN", "8445": "ICE", "7675": "consent", "3261": "SIP",
     "6026": "INVITE transactions", "4320": "other transactions", "5393": "forking", "3581": "rport", "5626": "outbound",
     "5658": "double Record-Route", "3327": "Path", "8760": "digest", "7616": "the Digest scheme",
-    "3263": "locating servers", "7118": "WebSocket",
+    "3263": "locating servers", "7118": "WebSocket", "8224": "authenticated identity", "8225": "PASSporT",
 }  # fmt: skip
 
 HEAD = """\
@@ -38,7 +38,8 @@ Each sentence of these documents that says MUST, and the tests that hold it; or 
   [RFC 6026](#rfc-6026-invite-transactions), [RFC 4320](#rfc-4320-other-transactions), [RFC 5393](#rfc-5393-forking),
   [RFC 3581](#rfc-3581-rport), [RFC 5626](#rfc-5626-outbound), [RFC 5658](#rfc-5658-double-record-route),
   [RFC 3327](#rfc-3327-path), [RFC 8760](#rfc-8760-digest), and of [RFC 7616](#rfc-7616-the-digest-scheme) section 3
-- around it: [RFC 3263](#rfc-3263-locating-servers), [RFC 7118](#rfc-7118-websocket)
+- around it: [RFC 3263](#rfc-3263-locating-servers), [RFC 7118](#rfc-7118-websocket),
+  [RFC 8224](#rfc-8224-authenticated-identity) and [RFC 8225](#rfc-8225-passport)
 
 This page is made by `make conformance` from the marks in [tests](../tests) and the lists in [tests/rfc](../tests/rfc);
 do not edit it. A number such as 6.1.1/2 is the section, and which MUST of it. For thirty of them it was tried whether

@@ -88,9 +88,9 @@ class Callers:
         self._fetches: Attempts[str] = Attempts(FETCHES_OF_A_PEER)
         self._answers: list[AskAnswered] = []
 
-    def sign(self, asked: SignClaims) -> Signed | None:
-        """The signatures of our lines; None if none of them is ours."""
-        each = [signed for one in (asked, *asked.forwards) if (signed := self._sign(one)) is not None]
+    def sign(self, asked: SignClaims, now: float) -> Signed | None:
+        """The signatures of our lines; None if none of them is ours, or may sign now."""
+        each = [signed for one in (asked, *asked.forwards) if (signed := self._sign(one, now)) is not None]
         return replace(each[0], forwards=tuple(each[1:])) if each else None
 
     def introduced(self, signed: Signed | None, now: float) -> Signed | None:
@@ -106,15 +106,27 @@ class Callers:
             return signed
         return replace(signed, certificate=line.identity.certificates[0].certificate)
 
-    def _sign(self, asked: SignClaims) -> Signed | None:
+    def _sign(self, asked: SignClaims, now: float) -> Signed | None:
         line = self._publisher.meant(asked.user)
-        if line is None:
+        # 6.1 step 3: "the authentication service MUST verify that both the Date header field and the current time fall
+        # within the validity period of its credential": the two are one here.
+        if line is None or not self._is_valid(line.identity, now):
             return None
         identity = line.identity
         info = self._info(identity)
         head = passport.header(identity.jws_algorithm, info, asked.ppt)
         data = passport.signing_input(head, asked.claims.encode())
         return Signed(asked, identity.jws_algorithm, info, data, identity.sign_jws(data))
+
+    def _is_valid(self, identity: Identity, now: float) -> bool:
+        """True if others would take the certificate of this line now."""
+        chain = [one.certificate for one in identity.certificates]
+        wall = self._node.wall
+        try:
+            self._node.reader.rules.verifier.check(chain, wall.date(now), wall.is_trusted)
+        except UntrustedCertificate:
+            return False
+        return True
 
     def _has_told(self, line: NodeId, peer: str, now: float) -> bool:
         """True if this line's certificate has gone to that peer before; from now on it has."""

@@ -590,6 +590,6 @@ class Peer:
             case ResolveUri(uri):
                 self.flows.resolve(uri, self.overlay, token, now)
             case SignClaims():
-                self.server.handle_answer(token, self.callers.introduced(self.callers.sign(question), now), now)
+                self.server.handle_answer(token, self.callers.introduced(self.callers.sign(question, now), now), now)
             case VerifySignature():
                 self.callers.verify(token, question, now)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.callers import FETCHES_OF_A_PEER, _Known
 from p2psip.reload.config.configuration import CERTIFICATE_KINDS, SIP_REGISTRATION_KIND
+from p2psip.reload.security.errors import CertificateProblem, UntrustedCertificate
+from p2psip.reload.security.roles import Member
 from p2psip.sim.signer import SimulatedIdentity
 from p2psip.sim.simulated_overlay import EPOCH_S
 from p2psip.sim.sites.making import OVERLAY, line_of
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.callers.identity_field import party_of
+from p2psip.sip.entities.callers.passport import Claims
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.questions import NotAuthentic, SignClaims, Signed, VerifySignature
 from p2psip.sip.message.headers import NameAddr
@@ -71,6 +76,7 @@ def world(request: pytest.FixtureRequest) -> SimulatedPeers:
     return SimulatedPeers(f"callers/{request.node.name}", 3)
 
 
+@pytest.mark.must("8224 4/1", "8224 6.1/1", "8224 7.3/1", "8225 4.2/1")
 @pytest.mark.parametrize("kinds", [(SIP_REGISTRATION_KIND,), (SIP_REGISTRATION_KIND, *CERTIFICATE_KINDS)])
 def test_a_call_is_proved_by_the_lines_certificate(kinds: tuple[object, ...]) -> None:
     """Also where the overlay has no Certificate Store usage."""
@@ -113,6 +119,7 @@ def test_the_certificate_comes_along_with_the_first_call(kinds: tuple[object, ..
     assert [bool(one and one.certificate) for one in sent] == [True, False, False]
 
 
+@pytest.mark.must("8224 7.2/1", "8224 7.3/1")
 def test_the_certificate_is_fetched_once(world: SimulatedPeers) -> None:
     alice, bob = world.with_phones((0, "alice"), (1, "bob"))
     comes_alone(world[0])
@@ -130,7 +137,7 @@ def test_a_certificate_that_comes_along_proves_nothing_by_itself(world: Simulate
     callers, lines = world[2].peer.callers, [world[number].peer.publisher.lines[0].identity for number in (0, 2)]
     alice, own = (identity.certificates[0].certificate for identity in lines)
     pretends(world[2], to_be_alice)
-    honest = callers.sign
+    honest = partial(callers.sign, now=0.0)
     info = callers._info(lines[0])
 
     def forge(asked: SignClaims) -> Signed | None:
@@ -151,7 +158,7 @@ def test_a_certificate_that_comes_along_proves_nothing_by_itself(world: Simulate
 
 
 def forged_by(site: Site, claim: Callable[[SignClaims], Signed | None]) -> None:
-    site.peer.callers.sign = claim  # type: ignore[method-assign]
+    site.peer.callers.sign = lambda asked, now: claim(asked)  # type: ignore[method-assign]
 
 
 def test_a_peer_that_holds_no_line_of_alice_cannot_call_as_alice(world: SimulatedPeers) -> None:
@@ -164,10 +171,11 @@ def test_a_peer_that_holds_no_line_of_alice_cannot_call_as_alice(world: Simulate
     assert verdicts(world[1]) == ["not proved: no Identity of alice came with it"]
 
 
+@pytest.mark.must("8224 6.1/4", "8224 6.2/7", "8224 8.4/1")
 def test_nor_by_signing_with_the_key_of_another_line(world: SimulatedPeers) -> None:
     _, bob, mallory = world.with_phones((0, "alice"), (1, "bob"), (2, "mallory"))
     pretends(world[2], to_be_alice)
-    honest = world[2].peer.callers.sign
+    honest = partial(world[2].peer.callers.sign, now=0.0)
     forged_by(world[2], lambda asked: _as_asked(honest(replace(asked, user="mallory")), asked))
     assert talk(world, mallory, "bob")
     assert shown(bob) == (HIDDEN, [])
@@ -176,10 +184,11 @@ def test_nor_by_signing_with_the_key_of_another_line(world: SimulatedPeers) -> N
     ]
 
 
+@pytest.mark.must("8224 6.1/1", "8224 6.2/7")
 def test_nor_by_naming_alices_certificate(world: SimulatedPeers) -> None:
     _, bob, mallory = world.with_phones((0, "alice"), (1, "bob"), (2, "mallory"))
     pretends(world[2], to_be_alice)
-    honest, of_alice = world[2].peer.callers, world[0].peer.callers.sign
+    honest, of_alice = world[2].peer.callers, partial(world[0].peer.callers.sign, now=0.0)
 
     def sign(asked: SignClaims) -> Signed | None:
         true = of_alice(asked)
@@ -291,6 +300,7 @@ def test_a_forwarded_call_is_still_that_of_its_caller(world: SimulatedPeers) -> 
     assert verdicts(world[2]) == ["alice, proved by certificate"]
 
 
+@pytest.mark.must("8224 4.1/3", "8224 4.1/4", "8224 4.1.1/1")
 def test_a_call_that_the_record_forwards_is_signed_for_both(world: SimulatedPeers) -> None:
     alice, _, carol = world.with_phones((0, "alice"), (1, "bob"), (2, "carol"))
     world[1].call(lambda now: world[1].peer.handle_calls("bob", CallHandling(always="carol"), now))
@@ -327,6 +337,33 @@ def test_a_verifier_without_the_date_holds_it_against_nobody(world: SimulatedPee
     world[1].call(lambda now: world[1].peer.set_wall_clock(unset, now))
     assert talk(world, alice, "bob")
     assert shown(bob)[1] == ["<sip:alice@192.168.1.1>"]
+
+
+@pytest.mark.must("8224 6.1/9")
+def test_a_line_whose_certificate_does_not_count_signs_nothing(world: SimulatedPeers) -> None:
+    """RFC 8224 6.1: "MUST verify that both the Date header field and the current time fall within the validity period
+    of its credential". The call goes all the same.
+    """
+    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
+    verifier = world[0].peer.node.reader.rules.verifier
+    check, dates = verifier.check, list[float]()
+
+    def until(chain: Sequence[bytes], date: float, date_trusted: bool) -> Member:
+        dates.append(date)
+        if b"alice" in chain[0] and date_trusted and date > EPOCH_S + 1000.0:
+            raise UntrustedCertificate(CertificateProblem.EXPIRED, "yesterday")
+        return check(chain, date, date_trusted)
+
+    claims = Claims(party_of(ALICE.uri), frozenset({party_of(ALICE.uri)}), 1)
+    asked, callers = SignClaims("alice", claims, ""), world[0].peer.callers
+    verifier.check = until  # type: ignore[method-assign]
+    assert callers.sign(asked, 900.0) is not None
+    assert callers.sign(asked, 1100.0) is None
+    assert dates == [EPOCH_S + 900.0, EPOCH_S + 1100.0]
+    world.run(1100.0)
+    assert talk(world, alice, "bob")
+    assert shown(bob) == (HIDDEN, [])
+    assert verdicts(world[1])[-1] == "not proved: no Identity of alice came with it"
 
 
 @pytest.mark.parametrize("off_s", [-61.0, 61.0])
@@ -374,6 +411,7 @@ def test_a_line_that_is_revoked_proves_nothing(world: SimulatedPeers) -> None:
     assert shown(bob) == (HIDDEN, [])
 
 
+@pytest.mark.must("8224 8.4/1")
 def test_a_member_of_another_domain_is_nobody_of_this_overlay(world: SimulatedPeers) -> None:
     """Its certificate leads to the trust anchor, and says alice; at a domain that is not this one."""
     callers = world[1].peer.callers

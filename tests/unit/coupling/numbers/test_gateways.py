@@ -246,9 +246,9 @@ def test_nor_with_what_he_has_signed_when_he_forwarded_another_call() -> None:
         fields = copy.fields.with_first("Diversion", f"<sip:bob@{OVERLAY}>;reason=unconditional")
         return copy.replace(fields=fields.with_last("Identity", signed[0]))
 
-    def for_bob_as_well(asked: SignClaims) -> Signed | None:
+    def for_bob_as_well(asked: SignClaims, now: float) -> Signed | None:
         dest = asked.claims.dest | {Party("uri", f"sip:bob@{OVERLAY}")}
-        return sign(replace(asked, claims=replace(asked.claims, dest=dest)))
+        return sign(replace(asked, claims=replace(asked.claims, dest=dest)), now)
 
     peer.server._proxy._edge.copy_for = claims  # type: ignore[method-assign]
     peer.callers.sign = for_bob_as_well  # type: ignore[method-assign]
@@ -269,7 +269,7 @@ def test_of_two_who_have_forwarded_it_the_latter_pays_whoever_calls(is_proved: b
     world.run(10.0)
     if not is_proved:
         sign = world[0].peer.callers.sign
-        world[0].peer.callers.sign = lambda asked: None if asked.user == "alice" else sign(asked)  # type: ignore[method-assign]
+        world[0].peer.callers.sign = lambda asked, now: None if asked.user == "alice" else sign(asked, now)  # type: ignore[method-assign]
     assert call(world, alice, "bob")[0] == "talks"
     assert provider.called == ["0049123"]
     assert [report.caller.partition(":")[0] for report in world[1].carried("INVITE")] == [

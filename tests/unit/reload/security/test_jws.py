@@ -14,6 +14,7 @@ from p2psip.sip.entities.callers.passport import from_base64
 BOTH = [(SignatureAlgorithm.ECDSA, "ES256", 64), (SignatureAlgorithm.RSA, "RS256", 256)]
 
 
+@pytest.mark.must("8224 4.1/17", "8225 4.2/1")
 @pytest.mark.parametrize(("algorithm", "name", "size"), BOTH)
 def test_a_member_signs_and_its_certificate_verifies(algorithm, name, size):
     club = Club.of(algorithm)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from urllib.parse import quote
 
+from p2psip.sip.entities.bodies import descriptions
 from p2psip.sip.entities.callers import passport
 from p2psip.sip.entities.callers.passport import Claims, Party, Passport
 from p2psip.sip.message import grammar
@@ -31,6 +32,7 @@ _INFO = re.compile(r"[ \t]*;[ \t]*info[ \t]*=[ \t]*<([^<>\s]{1,512})>", re.IGNOR
 _SEPARATORS = re.compile(r"[-.() ]")
 _GLOBAL = re.compile(r"\+[0-9]{1,15}")
 _FINGERPRINT = re.compile(rb"^a=fingerprint:([A-Za-z0-9-]{1,32})[ \t]+([0-9A-Fa-f:]{2,400})[ \t]*\r?$", re.MULTILINE)
+_ESCAPED = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = "-._~"
 
 
@@ -104,15 +106,29 @@ def party_of(uri: Uri) -> Party:
         return Party("tn", number[1:])
     # 8.5: only "sip:user@host" stays, with "the scheme, user, and host all lowercase", and "decoding any
     # percent-encoded octet that corresponds to an unreserved character".
-    user = quote(uri.user_name.lower(), safe=_UNRESERVED + "!*'()&=+$,;?/", errors="surrogateescape")
-    return Party("uri", f"{uri.scheme}:{user}@{uri.host}")
+    return Party("uri", f"{uri.scheme}:{_normalised(uri.user)}@{uri.host}")
+
+
+def _normalised(user: str) -> str:
+    """The user part of a URI in the one spelling for it (RFC 3986 section 6.2.2): what is escaped stays so."""
+    parts = _ESCAPED.split(user)
+    return "".join(_escaped(part) if at % 2 else _literal(part) for at, part in enumerate(parts))
+
+
+def _literal(part: str) -> str:
+    return quote(part.lower(), safe=_UNRESERVED + "!*'()&=+$,;?/", errors="surrogateescape")
+
+
+def _escaped(digits: str) -> str:
+    meant = chr(int(digits, 16))
+    is_unreserved = meant.isascii() and (meant.isalnum() or meant in _UNRESERVED)
+    return meant.lower() if is_unreserved else f"%{digits.upper()}"
 
 
 def media_keys(message: Message) -> tuple[tuple[str, str], ...]:
     """The fingerprints in a description (section 4.1, "mky"; RFC 8225 section 5.2.2), in order, each once."""
-    if message.content_type != "application/sdp":
-        return ()
-    found = {(alg.decode(), dig.decode().replace(":", "")) for alg, dig in _FINGERPRINT.findall(message.body)}
+    lines = [line for description in descriptions(message) for line in _FINGERPRINT.findall(description)]
+    found = {(alg.decode(), dig.decode().replace(":", "")) for alg, dig in lines}
     return tuple(sorted(found, key=lambda pair: pair[0] + pair[1]))
 
 

@@ -283,8 +283,12 @@ class Verification:
         told = self._told(given, pending.arrived.request, pending.user)
         if isinstance(told, Caller):
             return told
-        if not self._is_fresh(told.iat, now):
-            made_s = self._wall.date(now) - told.iat
+        date = date_of(pending.arrived.request)
+        # 12.1: "MUST NOT deem valid a request with an outdated Date header field". Who forwards a call leaves it as it
+        # came.
+        dates = [told.iat, *([date] if date is not None and given.ppt != DIV else [])]
+        if stale := [one for one in dates if not self._is_fresh(one, now)]:
+            made_s = self._wall.date(now) - stale[0]
             why = f"its Identity was made {abs(made_s):.0f} s {'ago' if made_s > 0 else 'ahead'} by the clock here"
             return Caller(why=why, status=403)
         if given.ppt == DIV:
