@@ -2,7 +2,8 @@
 docs/conformance.md.
 
 `python tests/support/conformance.py` writes the page anew (`make conformance`); with a seed and a number behind it
-it prints so many of the clauses that tests hold, chosen by chance, to be broken on purpose (docs/mutations.md).
+it prints so many of the clauses that tests hold, chosen by chance, to be broken on purpose (docs/mutations.md): of all
+documents, or of those whose numbers follow.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ DOCUMENTS = {
     "6940": "RELOAD", "8489": "STUN", "8656": "TURN", "8445": "ICE", "7675": "consent", "3261": "SIP",
     "6026": "INVITE transactions", "4320": "other transactions", "5393": "forking", "3581": "rport", "5626": "outbound",
     "5658": "double Record-Route", "3327": "Path", "8760": "digest", "7616": "the Digest scheme",
-    "3263": "locating servers", "7118": "WebSocket", "8224": "authenticated identity", "8225": "PASSporT",
+    "3263": "locating servers", "5627": "GRUU", "7118": "WebSocket", "8224": "authenticated identity",
+    "8225": "PASSporT",
 }  # fmt: skip
 
 HEAD = """\
@@ -38,7 +40,7 @@ Each sentence of these documents that says MUST, and the tests that hold it; or 
   [RFC 6026](#rfc-6026-invite-transactions), [RFC 4320](#rfc-4320-other-transactions), [RFC 5393](#rfc-5393-forking),
   [RFC 3581](#rfc-3581-rport), [RFC 5626](#rfc-5626-outbound), [RFC 5658](#rfc-5658-double-record-route),
   [RFC 3327](#rfc-3327-path), [RFC 8760](#rfc-8760-digest), and of [RFC 7616](#rfc-7616-the-digest-scheme) section 3
-- around it: [RFC 3263](#rfc-3263-locating-servers), [RFC 7118](#rfc-7118-websocket),
+- around it: [RFC 3263](#rfc-3263-locating-servers), [RFC 5627](#rfc-5627-gruu), [RFC 7118](#rfc-7118-websocket),
   [RFC 8224](#rfc-8224-authenticated-identity) and [RFC 8225](#rfc-8225-passport)
 
 This page is made by `make conformance` from the marks in [tests](../tests) and the lists in [tests/rfc](../tests/rfc);
@@ -107,10 +109,11 @@ def _marked(module: ast.Module) -> Iterator[tuple[str, list[str]]]:
                     yield node.name, [str(ast.literal_eval(number)) for number in mark.args]
 
 
-def sample(seed: int, count: int) -> list[Must]:
+def sample(seed: int, count: int, *documents: int) -> list[Must]:
     """Clauses that tests hold, by chance; for the same seed the same, as long as the same clauses have tests."""
-    tests = held()
-    return random.Random(seed).sample([must for must in catalogue() if must.number in tests], count)
+    tests, wanted = held(), {str(number) for number in documents} or set(DOCUMENTS)
+    among = [must for must in catalogue() if must.number in tests and must.document in wanted]
+    return random.Random(seed).sample(among, count)
 
 
 def page() -> str:

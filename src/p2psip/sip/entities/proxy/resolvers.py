@@ -243,6 +243,9 @@ class ByToken(_AtFirst):
             return refusal
         if target.is_outside and asked.is_from_outside:
             return _NO_RELAY
+        if target.hops == () and asked.routed.request.begins:
+            # RFC 5627 6.1: "If there are no registered contacts bound to the GRUU, the server MUST return a 480".
+            return NotLocated(480, phrase_of(480), f"{target.label} is gone")
         if target.hops == ():
             # RFC 5626 5.3.1: "If the flow no longer exists, the proxy SHOULD send a 430 (Flow Failed) response".
             return NotLocated(430, phrase_of(430), f"the connection with {target.label} is gone")

@@ -132,10 +132,13 @@ class Bindings:
         binding = self._by_contact.get(_key_of(uri))
         return binding if binding is not None and binding.expires_at > now else None
 
-    def successor(self, user: str, contact: SipUri, now: float) -> Binding | None:
-        """The phone of a user that is most likely to be the one which had this Contact, and has another by now."""
+    def successor(self, user: str, contact: SipUri, now: float, *, may_have_moved: bool) -> Binding | None:
+        """The phone of a user that is most likely to be the one which had this Contact, and has another by now: one at
+        the same host; if it `may_have_moved`, else the best.
+        """
         phones = self.of(user, now)
-        return next((one for one in phones if one.contact.host == contact.host), phones[0] if phones else None)
+        otherwise = phones[0] if phones and may_have_moved else None
+        return next((one for one in phones if one.contact.host == contact.host), otherwise)
 
     def store(self, user: str, bindings: tuple[Binding, ...]) -> None:
         """Replace the bindings of a user; the oldest go where there are too many."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address, without_zone
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.own import server_name
+from p2psip.sip.entities.own import is_own_domain, server_name
 from p2psip.sip.entities.proxy.routing import NotForwarded
 from p2psip.sip.entities.registrar.bindings import Binding, Bindings
 from p2psip.sip.message import grammar, limits
@@ -18,12 +18,12 @@ from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, Uri
 from p2psip.sip.transports.hops import DEFAULT_PORTS, FlowHop, Hop, Source, StreamHop, UdpHop, hop_back
 from p2psip.sip.transports.own_addresses import as_numeric
 
 EXTENSIONS = ("path", "outbound")
-"""What a REGISTER may require (RFC 3327, RFC 5626). No GRUU of ours leads to a phone, so "gruu" is not among them."""
+"""What a REGISTER may require (RFC 3327, RFC 5626). No phone is given a GRUU, so "gruu" is not among them."""
 
 FLOW_TIMER_S = 120
 """RFC 5626 section 4.4.1 has keep-alives over connections every 95 to 120 s."""
@@ -71,7 +71,7 @@ class Registrar:
 
     def register(self, request: Request, source: Source, user: str, to_tag: str, now: float) -> RegisterOutcome:
         """Steps 6 to 8 of section 10.3; all of the request takes effect or nothing."""
-        rejection = None if request.has_star_contact else _unfit(request)
+        rejection = None if request.has_star_contact else (_unfit(request) or self._misleading(request))
         if rejection is not None:
             response = make_response(request, rejection.status, rejection.phrase, to_tag=to_tag, extra=rejection.extra)
             return RegisterOutcome(response, False)
@@ -92,6 +92,21 @@ class Registrar:
         self._bindings.store(user, changed)
         has_changed = bool(request.contacts) or request.has_star_contact
         return self._accept(request, source, user, to_tag, has_changed, now)
+
+    def _misleading(self, request: Request) -> NotForwarded | None:
+        """What RFC 5627 section 5.1 refuses of an instance: a Contact that is no SIP URI, or leads back to its user."""
+        for contact in request.contacts:
+            if not _instance(contact) or not self._expires_s(request, contact):
+                continue
+            if not isinstance(contact.uri, SipUri):
+                # "If the contact is not a SIP URI, the REGISTER request MUST be rejected with a 403."
+                return NotForwarded(403, "A phone's Contact is a SIP URI")
+            if is_own_domain(contact.uri, self._config) and _is_user_of(contact.uri, request.to.uri):
+                # "If the contact URI is equivalent [...] to the AOR, the registrar MUST reject the request with a 403,
+                # since this would cause a routing loop. If the contact URI is a GRUU for the AOR [...] for the same
+                # reason."
+                return NotForwarded(403, "The Contact is the user and not a phone")
+        return None
 
     def _remove_all(self, request: Request, old: tuple[Binding, ...]) -> tuple[Binding, ...] | None:
         # Step 6: "If the request has additional Contact fields or an expiration time other than zero, the request is
@@ -152,6 +167,10 @@ class Registrar:
                 watched = source.hop.flow
                 extra.append(("Flow-Timer", FLOW_TIMER_S))
         return RegisterOutcome(make_response(request, 200, to_tag=to_tag, extra=extra), has_changed, watched)
+
+
+def _is_user_of(contact: SipUri, to: Uri) -> bool:
+    return isinstance(to, SipUri) and contact.user_name.lower() == to.user_name.lower()
 
 
 def _unfit(request: Request) -> NotForwarded | None:

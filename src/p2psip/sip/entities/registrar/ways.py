@@ -105,7 +105,11 @@ class Ways:
         bound = [self._transport.bind(hop, now) for hop in latest if hop is not None]
         given: list[Hop] = [hop for hop in bound if hop is not None]
         hops = tuple(dict.fromkeys([*given, *(self.known(contact, now) or ())]))
-        if not hops and (binding := self._bindings.successor(phone.user, contact, now)) is not None:
+        # RFC 5627 5.4: "a GRUU resolves only to those contacts whose instance ID matches": what begins something does
+        # not ring another phone. Within a dialog that one says itself that it knows nothing of it.
+        in_dialog = not routed.request.begins
+        binding = None if hops else self._bindings.successor(phone.user, contact, now, may_have_moved=in_dialog)
+        if binding is not None:
             return target_of(phone.user, binding)
         path = self._path(contact, now) if routed.place is None else ()
         label = f"{phone.user}'s phone at {phone.host}"

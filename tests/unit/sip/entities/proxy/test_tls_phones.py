@@ -16,6 +16,7 @@ def over_tls(world, server, user="carol", last=31, **options):
     return phone
 
 
+@pytest.mark.must("5627 10.1/1")
 def test_it_registers_and_is_reached_over_its_connection(world, one):
     over_tls(world, one)
     (binding,) = one.core.bindings("carol", world.now)
@@ -85,6 +86,7 @@ def registered_by_sips(phone, request_uri="sips", path=()):
     return phone.ask(phone._new("REGISTER", uri, NameAddr(phone.aor), [("Contact", phone.contact), *path]))
 
 
+@pytest.mark.must("5627 10.1/1")
 @pytest.mark.parametrize("transport", ["TLS", "UDP"])
 def test_5630_5_2_a_sips_contact_is_registered_by_sips(world, one, transport):
     """ "A registrar MUST accept a binding to a SIPS Contact header field only if all the appropriate URIs are" sips."""

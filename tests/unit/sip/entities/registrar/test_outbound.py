@@ -193,6 +193,61 @@ def test_a_call_from_another_peer_through_the_edge(world, one, other, bob, edge,
     assert (bob if who == "caller" else phone).finals[-1].status == 200
 
 
+@pytest.mark.must("5627 6.1/4", "5627 6.2/2", "5627 6.2/3")
+@pytest.mark.parametrize("who", ["alice", "bob"])
+def test_in_a_dialog_the_route_leads_and_not_the_path(world, one, alice, bob, edge, who):
+    """RFC 5627 6.1: "If the received request has Route header field values beyond the one pointing to the authoritative
+    proxy itself (this will happen when the request is a mid-dialog request), the Path URI MUST be discarded"; 6.2: "the
+    authoritative proxy MUST record-route", where "the registration contain Path URI".
+    """
+    phone = behind(world, one, edge, Address("10.1.0.21", 5060))
+    assert register(phone, instance(7)).status == 200
+    caller = {"alice": alice, "bob": bob}[who]
+    call = caller.invite("carol")
+    world.run(3.0)
+    assert call.is_up
+    ours = [route.sip_uri for route in phone.calls[0].routes if route.sip_uri.host in ("10.1.0.1", "overlay.example")]
+    assert ours
+    seen = []
+    inwards = edge.inwards
+    edge.inwards = lambda request, remote: (
+        seen.append((request.method, len(request.routes))),
+        inwards(request, remote),
+    )
+    caller.send(caller.in_dialog(call, "UPDATE"))
+    caller.step()
+    world.run(1.0)
+    caller.hang_up(call)
+    world.run(1.0)
+    assert seen == [("UPDATE", 1), ("BYE", 1)]
+    assert [("route" in got.fields) for got in phone.received] == [False, False, False]
+
+
+@pytest.mark.must("5627 6.2/1", "5627 6.2/3")
+def test_a_contact_that_is_a_gruu_takes_the_route_all_the_same(world, one, other, bob, edge):
+    """RFC 5627 6.2: where "the Contact header field contains a GRUU in the domain of the proxy [...] and the request
+    contains Record-Route header fields, then the authoritative proxy MUST record-route".
+    """
+    phone = behind(world, one, edge, Address("198.51.100.7", 1111))
+    register(phone, instance(1))
+    call = phone.invite("sip:bob@overlay.example")
+    world.run(3.0)
+    gruu = bob.calls[-1].target
+    assert gruu.param("gr")
+    phone.hang_up(call)
+    phone.contact = NameAddr(gruu)
+    call = phone.invite("sip:bob@overlay.example")
+    world.run(3.0)
+    assert call.is_up
+    invite = bob.calls[-1].request
+    hosts = [route.sip_uri.host for route in invite.record_routes]
+    assert hosts == ["10.2.0.1", "overlay.example", "overlay.example", "10.1.0.1", EDGE.host], "of each peer two"
+    bob.hang_up(bob.calls[-1])
+    world.run(2.0)
+    assert call.is_over
+    assert phone.received[-1].method == "BYE"
+
+
 def test_who_knows_the_contact_is_led_along_its_path(world, one, alice, edge):
     """As after a 302, or from a phone's own list."""
     phone = behind(world, one, edge, Address("198.51.100.7", 1111))

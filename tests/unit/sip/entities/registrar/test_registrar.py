@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from p2psip.base.address import Address
@@ -394,6 +396,8 @@ def test_who_has_taken_the_place_of_a_phone_is_at_its_host_or_is_the_best() -> N
         for number, q in ((1, 1.0), (2, 0.5))
     )
     bindings.store("alice", (other, best))
-    assert bindings.successor("alice", parse_sip_uri("sip:a@10.0.0.2:6000"), 1.0) == other
-    assert bindings.successor("alice", parse_sip_uri("sip:a@10.0.0.9:6000"), 1.0) == best
-    assert bindings.successor("bob", parse_sip_uri("sip:a@10.0.0.1:7000"), 1.0) is None
+    for may_have_moved in (True, False):
+        found = partial(bindings.successor, now=1.0, may_have_moved=may_have_moved)
+        assert found("alice", parse_sip_uri("sip:a@10.0.0.2:6000")) == other
+        assert found("alice", parse_sip_uri("sip:a@10.0.0.9:6000")) == (best if may_have_moved else None)
+        assert found("bob", parse_sip_uri("sip:a@10.0.0.1:7000")) is None
