@@ -10,13 +10,14 @@ meanwhile, or while the overlay cannot be reached, is done afterwards. A peer th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.coupling.contact_prefs import write_prefs
+from p2psip.coupling.line import Line
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -41,7 +42,6 @@ from p2psip.reload.wire.link_messages import PingAns, PingReq
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.reload.wire.storage_messages import FetchAns, StoreAns
 from p2psip.sip.entities.questions import Credential, NoCredential
-from p2psip.sip.message.digest import Logins
 
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 60.0
@@ -49,28 +49,6 @@ RETRY_MAX_S = 60.0
 Phones = frozenset[tuple[str, str, str]]
 """Contact, Call-ID and mark (`phone_mark`) of each phone of a user. A phone keeps its Call-ID until it starts anew (RFC
 3261 10.2.4)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One user at this peer: the key and certificate for `user@overlay`, and what is kept of the phone password."""
-
-    identity: Identity
-    logins: Logins = field(repr=False)
-
-    @property
-    def aor(self) -> str:
-        """`user@overlay`."""
-        return self.identity.user
-
-    @property
-    def name(self) -> str:
-        """The user part, by which the phone registers."""
-        return self.aor.rpartition("@")[0]
-
-    def is_as(self, other: Line) -> bool:
-        """True if the other has the same certificates and passwords."""
-        return self.logins == other.logins and self.identity.certificates == other.identity.certificates
 
 
 @dataclass(frozen=True, slots=True)

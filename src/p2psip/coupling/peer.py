@@ -36,7 +36,8 @@ from p2psip.coupling.call_paths import (
 from p2psip.coupling.callers import CallerContext, Callers
 from p2psip.coupling.gruu import peer_in
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
-from p2psip.coupling.lines import Line, PublishContext, Publisher, RemovalContext
+from p2psip.coupling.line import Line
+from p2psip.coupling.lines import PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
 from p2psip.coupling.lookup import LookupContext, Lookups
 from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext

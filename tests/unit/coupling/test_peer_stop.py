@@ -12,7 +12,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.coupling.gruu import peer_uri
-from p2psip.coupling.lines import Line
+from p2psip.coupling.line import Line
 from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer, Stopped
 from p2psip.reload.config.configuration import (

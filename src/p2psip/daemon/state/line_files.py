@@ -15,7 +15,7 @@ import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
-from p2psip.coupling.lines import Line
+from p2psip.coupling.line import Line
 from p2psip.daemon.state.state import load_identity
 from p2psip.net.disk.files import PRIVATE, read_file, write_file
 from p2psip.net.disk.pem_files import read_key

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2psip.base.address import Address
-from p2psip.coupling.lines import Line
+from p2psip.coupling.line import Line
 from p2psip.coupling.peer import Peer
 from p2psip.portmap.values import HomeRouter
 from p2psip.reload.config.document import parse

@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import peer_uri
-from p2psip.coupling.lines import Line
+from p2psip.coupling.line import Line
 from p2psip.coupling.peer import Peer
 from p2psip.dundi.values import EntityTerms
 from p2psip.enrollment.passwords import typed_passwords

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from p2psip.coupling.lines import Line
+from p2psip.coupling.line import Line
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.state.line_files import LineFiles
