@@ -17,6 +17,7 @@ FAST := tests/unit tests/rfc tests/fuzz tests/conform
 EFFORT ?= 20
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
+	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
 .PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls lint types imports lock clean

@@ -6,6 +6,7 @@ import itertools
 import random
 
 import pytest
+from effort import times
 from heard_calls import Ears, call_up, pitch
 from ice_internet import ice_internet
 
@@ -28,7 +29,6 @@ DELAY_S = 0.02
 NOTICED_S = 30.0
 """A question for consent, which comes after 24 s at most, and what follows."""
 
-SEEDS = 2
 BACK_S = 3.0
 """Within so much both hear each other again."""
 
@@ -78,7 +78,7 @@ def test_a_call_goes_on_over_a_stream_and_over_udp_again(
     """Whatever the path of a call was, audio is back soon, both ways and in the same call; so it is when UDP passes
     again.
     """
-    for seed in range(SEEDS):
+    for seed in range(times(1)):
         world, phones = grow(f"ceases {seed}")
         here, there = (phones[number] for number in pair)
         site = world.sites[pair[0]]

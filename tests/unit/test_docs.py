@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -65,9 +66,15 @@ def arguments_of(line: str) -> list[str] | None:
     return None
 
 
+@functools.cache
+def command_line(wanted: str) -> Any:
+    """The real parser, with the command of this name."""
+    return typer.main.get_command(build([wanted]))
+
+
 def parse(arguments: list[str], *, is_complete: bool) -> None:
     """Have the real parser look at a command line; where it is a mention only, at its words and options."""
-    command: Any = typer.main.get_command(build(arguments))
+    command = command_line(next((word for word in arguments if not word.startswith("-")), ""))
     context, name = None, "p2psip"
     while True:
         if not is_complete:

@@ -80,10 +80,10 @@ def way_out(interfaces: list[Interface], routes: list[NetworkRoute], host: str) 
     """By which interface a packet goes, and to which neighbour: the longest prefix, a neighbour before a gateway."""
     version = version_of(host)
     able = [interface for interface in interfaces if interface.is_up and interface.host_of(version) is not None]
-    matching = [route for route in routes if route.interface in able and ip_of(host) in route.network]
     for interface in able:
         if host in interface.network:
             return interface, host
+    matching = [route for route in routes if route.interface in able and ip_of(host) in route.network]
     if matching:
         best = max(matching, key=lambda route: route.network.prefixlen)
         return best.interface, best.gateway
