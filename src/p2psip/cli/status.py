@@ -21,6 +21,9 @@ Example:
 FAILED_SHOWN_MAX = 4
 """How many peers with which there is no connection are shown, the last ones; `--json` has them all."""
 
+WAYS_SHOWN_MAX = 6
+"""The same of ways to find the overlay."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 
 
@@ -45,6 +48,8 @@ def status(
     print(f"  {facts['state']} of {facts['overlay']}, {known}, up {facts['up_s']:.0f} s, {memory}")
     if facts["trouble"]:
         print(f"  {facts['trouble']}")
+    for row in aligned([_way_in(tried) for tried in facts["ways_in"][-WAYS_SHOWN_MAX:]]):
+        print(f"  {row}")
     if remote := facts["same_node_id_at"]:
         print(f"  another machine, {remote}, runs with a copy of this state directory: stop one of the two")
     if not facts["date_trusted"]:
@@ -88,6 +93,12 @@ def _print_relays(relays: Any) -> None:
     elif relays["known"]:
         in_use = ", ".join(relays["in_use"]) or "none"
         print(f"  relays known: {len(relays['known'])}, in use: {in_use}")
+
+
+def _way_in(tried: Any) -> tuple[str, ...]:
+    """Of who has come in the way by which it did, first of all."""
+    label = "came in by:" if tried["winner"] else "tried:"
+    return label, tried["way"], tried["address"] or "", f"{tried['result']} ({tried['s_ago']:.0f} s ago)"
 
 
 def _link(link: Any) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from p2psip.dundi.values import NeighbourFacts
 from p2psip.net.machine_figures import memory_kb
 from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
+from p2psip.reload.node.connecting.ways_in import WayTried
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Provider
@@ -37,6 +38,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         **node.topology_facts(),
         "neighbors": [str(neighbor) for neighbor in node.neighbors],
         "trouble": node.trouble,
+        "ways_in": [_way_in(each, now) for each in node.ways_in],
         "same_node_id_at": node.same_node_id_at(now),
         "member": node.is_connected,
         "up_s": round(now - peer.began_at, 1),
@@ -55,6 +57,17 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "dundi": dundi_of(peer, now),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
+    }
+
+
+def _way_in(tried: WayTried, now: float) -> dict[str, object]:
+    """One way to find the overlay, the address that it gave, if it did, and what came of that."""
+    return {
+        "way": tried.way.value,
+        "address": None if tried.address is None else str(tried.address),
+        "result": tried.result,
+        "winner": tried.is_winner,
+        "s_ago": round(now - tried.at, 1),
     }
 
 

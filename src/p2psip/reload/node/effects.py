@@ -15,6 +15,7 @@ from p2psip.reload.config.document import Document
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.wire.contents import ErrorCode
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class LinkUp:
     """What one datagram carries, of DTLS; None for TLS."""
     is_direct: bool = False
     """True if the other end is a core in this process: an overlay link carries whole messages then, without a frame."""
+
+    @property
+    def kind(self) -> OverlayLinkType:
+        """Over what it goes."""
+        return OverlayLinkType.DTLS_UDP_SR_NO_ICE if self.datagram_bytes else OverlayLinkType.TLS_TCP_FH_NO_ICE
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,9 @@ KINDS_LEARNED_MAX: Final = 256
 WAYS_IN: Final = 3
 """Of the remembered, the configured and the lost nodes so many are dialled at once to find the overlay."""
 
+WAYS_TRIED_MAX: Final = 32
+"""Addresses of which is remembered what came of looking for the overlay there."""
+
 RESPONSES_HELD_MAX: Final = 128
 """Responses that wait for a connection to whoever asked (RFC 7263)."""
 

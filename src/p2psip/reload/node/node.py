@@ -22,31 +22,25 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document
 from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
-from p2psip.reload.node.connecting.attach import APPLICATION_SIP, AttachContext
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP
 from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.connection_table import LinkGone
 from p2psip.reload.node.connecting.link_changes import LinkChanges
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
-from p2psip.reload.node.connecting.nat.surveying import OnBehalfContext, SurveyContext
-from p2psip.reload.node.connecting.twins import TwinContext
-from p2psip.reload.node.data.moving import AdoptContext, TransferContext
-from p2psip.reload.node.data.own_data import CommandContext, CompletionContext
+from p2psip.reload.node.connecting.ways_in import WayTried
 from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, Write
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld, RelayFacts
-from p2psip.reload.node.keeping.certificate_keeper import CertificateContext
-from p2psip.reload.node.keeping.config_updates import ConfigUpdateContext, NewConfiguration, NewKinds, effective
+from p2psip.reload.node.keeping.config_updates import NewConfiguration, NewKinds, effective
 from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring
 from p2psip.reload.node.message_passing import Messages
+from p2psip.reload.node.outcomes import Outcomes
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
 from p2psip.reload.node.performing import Performing
-from p2psip.reload.node.relays.relay_terms import RelayContext
 from p2psip.reload.node.relays.relaying import Relaying
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.node.tunnelling.tunnel_commands import TunnelCommand
-from p2psip.reload.node.tunnelling.tunnels import TunnelContext
-from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.paths.relays.own_relay import OwnRelay
 from p2psip.reload.paths.values import Ended, LinkNews, PathEvent, Purpose
@@ -106,6 +100,7 @@ class Node:
         self._relaying = Relaying(ground, connecting, room.data, settings.relay, rng)
         self._serving.private |= self._relaying.private
         self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving)
+        self._outcomes = Outcomes(ground, connecting, room, keeping, self._relaying)
         self._performing = Performing(ground, connecting, self._moving, self._links)
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
@@ -379,6 +374,11 @@ class Node:
         """Why we are in no overlay, or alone, as far as we know; empty while another node speaks with us."""
         return self._bootstrap.trouble
 
+    @property
+    def ways_in(self) -> tuple[WayTried, ...]:
+        """By which ways the overlay, or another part of it, was sought last, and what came of each."""
+        return tuple(self._bootstrap.ways)
+
     def same_node_id_at(self, now: float) -> str:
         """Where another machine with our Node-ID is, or was until a moment ago; empty if there is none."""
         return self._twins.at(now)
@@ -508,7 +508,7 @@ class Node:
                 if isinstance(value, Originate):
                     self._serving.serve(self._messages.originate(value, now), now)
                 elif isinstance(value, Finished):
-                    self._finished(value, now)
+                    self._outcomes.handle(value, now)
                 elif isinstance(value, Mismatch):
                     self._config_updates.handle_mismatch(value, now)
                 elif isinstance(value, (NewConfiguration, NewKinds)):
@@ -565,31 +565,3 @@ class Node:
         except SecurityError as error:
             return (str(error),)
         return self._reconfiguring.use(configuration, now)
-
-    def _finished(self, finished: Finished, now: float) -> None:
-        match finished.context:
-            case AttachContext() as context:
-                if isinstance(finished.outcome, Answer):
-                    self._admission.attached(finished.outcome.signer.node_id)
-                asked_by = self._intents if context.purpose is Purpose.RELOAD else self._applications
-                asked_by.handle_outcome(context, finished.outcome, now)
-                self._bootstrap.remember_contacts()
-            case AskContext() | TellContext() | FindContext() | ProbeContext() as context:
-                self._upkeep.handle_outcome(context, finished.outcome, now)
-            case TwinContext():
-                pass
-            case TunnelContext() as context:
-                self._tunnels.handle_outcome(context, finished.outcome, now)
-            case SurveyContext() | OnBehalfContext() as context:
-                self._surveying.handle_outcome(context, finished.outcome, now)
-            case TransferContext() | AdoptContext() as context:
-                self._moving.handle_outcome(context, finished.outcome, now)
-            case ConfigUpdateContext() as context:
-                self._config_updates.handle_outcome(context, finished.outcome, now)
-            case CertificateContext() as context:
-                self._certificates.handle_outcome(context, finished.outcome, now)
-            case RelayContext() as context:
-                self._relaying.handle_outcome(context, finished.outcome, now)
-            case context:
-                assert isinstance(context, CommandContext | CompletionContext)
-                self._data.handle_outcome(context, finished.outcome, now)

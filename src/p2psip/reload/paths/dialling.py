@@ -32,7 +32,7 @@ from p2psip.reload.paths.limits import (
     DIALS_MAX,
     HANDSHAKES_MAX,
 )
-from p2psip.reload.paths.values import PASSIVE, Candidate, Ended, HangUp, Open, Purpose, Secure, Session
+from p2psip.reload.paths.values import PASSIVE, Candidate, Ended, HangUp, Open, Purpose, Refusal, Secure, Session
 from p2psip.turn.values import STUN_TURN
 
 DIAL_STAGGER_S = 0.25
@@ -61,6 +61,13 @@ class _Attempt:
     stalls: int = 0
     """How often its handshake has stood still."""
     reasons: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    """Of each candidate that is no path why not."""
+
+    @property
+    def over(self) -> tuple[Refusal, ...]:
+        """The same; of a candidate that was tried twice the last reason."""
+        return tuple(Refusal(*each) for each in dict(self.refusals).items())
 
 
 class Dialling:
@@ -161,6 +168,11 @@ class Dialling:
         attempt = self._by_path.get(path)
         return None if attempt is None else attempt.session
 
+    def refusals(self, path: int) -> tuple[Refusal, ...]:
+        """Why the attempt that this is a path of has none by its other candidates."""
+        attempt = self._by_path.get(path)
+        return () if attempt is None else attempt.over
+
     def being_secured(self, path: int) -> Session | None:
         """The session of the attempt whose path this is, and whose handshake is not done."""
         attempt = self._by_path.get(path)
@@ -208,9 +220,10 @@ class Dialling:
         attempt = self._by_path.get(path)
         if attempt is None:
             return None
+        attempt.refusals.append(Refusal(attempt.candidates[path], reason))
         if attempt.chosen == path:
             self._end(attempt)
-            return Ended(attempt.session, attempt.context, reason)
+            return Ended(attempt.session, attempt.context, reason, refusals=attempt.over)
         attempt.reasons.append(f"{attempt.candidates[path]}: {reason}")
         self._forget(attempt, path)
         return None if attempt.candidates else self._given_up(attempt)
@@ -239,6 +252,9 @@ class Dialling:
             attempt = self._attempts[number]
             silent = ", ".join(map(str, attempt.candidates.values()))
             attempt.reasons.append(f"no answer in {DIAL_MAX_S:g} s from {silent}")
+            attempt.refusals += [
+                Refusal(each, f"no answer in {DIAL_MAX_S:g} s") for each in attempt.candidates.values()
+            ]
             ended.append(self._given_up(attempt))
         return ended
 
@@ -272,6 +288,7 @@ class Dialling:
         attempt.chosen = path
         self._timers.cancel(("patience", attempt.number))
         for other in [each for each in attempt.candidates if each != path]:
+            attempt.refusals.append(Refusal(attempt.candidates[other], SLOWER))
             self._give_up(attempt, other, SLOWER)
 
     def _give_up(self, attempt: _Attempt, path: int, reason: str) -> None:
@@ -284,7 +301,7 @@ class Dialling:
         for path in list(attempt.candidates):
             self._give_up(attempt, path, "nobody answered")
         self._end(attempt)
-        return Ended(attempt.session, attempt.context, "; ".join(attempt.reasons))
+        return Ended(attempt.session, attempt.context, "; ".join(attempt.reasons), refusals=attempt.over)
 
     def _end(self, attempt: _Attempt) -> None:
         for path in list(attempt.candidates):

@@ -48,6 +48,7 @@ from p2psip.reload.paths.values import (
     Opened,
     PathEvent,
     Purpose,
+    Refusal,
     Session,
     Stalled,
     StunArrived,
@@ -216,6 +217,10 @@ class Paths:
         if was_narrow or not self.is_narrow(host):
             self.large_vanish(host, stalled.link_type, now)
         self._dialling.stalled(stalled.path, self._narrow.known(session.candidates), now)
+
+    def refusals(self, path: int) -> tuple[Refusal, ...]:
+        """Before `up`: why the attempt that this is a connection of has none by its other candidates."""
+        return self._dialling.refusals(path)
 
     def up(self, path: int) -> object | None:
         """A connection has shown its certificates: what it was made for; None for one that was accepted."""

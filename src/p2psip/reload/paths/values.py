@@ -130,16 +130,24 @@ class Session:
         return first is not None and first.is_stream and first.local is not None
 
 
+class Refusal(NamedTuple):
+    """Why an attempt has no connection by one of its candidates."""
+
+    candidate: Candidate
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt came to nothing, or its connection did before it was secured: what it was for, why, and with ICE which
-    pairs were tried, and how each ended.
+    """An attempt came to nothing, or its connection did before it was secured: what it was for, why, with ICE which
+    pairs were tried, and how each ended; and without it the same of each candidate.
     """
 
     session: Session
     context: object
     reason: str
     tried: tuple[PairReport, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

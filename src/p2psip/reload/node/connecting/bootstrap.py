@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.address import Address
@@ -14,11 +14,13 @@ from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
+from p2psip.reload.node.connecting.ways_in import WayIn, WaysTried
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
 from p2psip.reload.paths.candidates import Whereabouts
-from p2psip.reload.paths.values import Candidate, Purpose, Session
+from p2psip.reload.paths.dialling import SLOWER
+from p2psip.reload.paths.values import Candidate, Purpose, Refusal, Session
 from p2psip.reload.topology.plugin import Topology
 
 LOST_LOOK_S = 45.0
@@ -42,6 +44,8 @@ class Bootstrapping:
 
     is_probe: bool = False
     peer: NodeId | None = None
+    refusals: tuple[Refusal, ...] = ()
+    """When it is over: why it is no connection by the other candidates, or by any."""
 
 
 class Bootstrap:
@@ -80,6 +84,10 @@ class Bootstrap:
         self._asked: set[NodeId] = set()
         """Peers that were asked where they can be dialled, as long as we are linked with them."""
         self._timers: Timers[str] = exchange.queue.scope()
+        self.ways = WaysTried()
+        """What came of each way in."""
+        self._passed_over: set[Address] = set()
+        """Where somebody was slower to answer than one who turned out to be nobody that we could believe."""
         self._is_dialling = False
         self._is_shut_out = False
 
@@ -119,13 +127,23 @@ class Bootstrap:
         own = self._whereabouts.known(Purpose.RELOAD)
         return self._may_start_alone or not set(self._configured()).isdisjoint(own)
 
-    def _ways_in(self) -> tuple[Address, ...]:
-        """Where to dial for the overlay, or another part of it.
+    def _ways_in(self) -> dict[Address, WayIn]:
+        """Where to dial for the overlay, or another part of it, and how we know of it.
 
         Neighbours that were lost may live on in another part, wherever the bootstrap nodes are.
         """
-        ways = [way for known in (self._remembered, self._configured(), self._lost) for way in self._some_of(known)]
-        return tuple(dict.fromkeys(ways))
+        sources = {
+            WayIn.REMEMBERED: self._remembered,
+            WayIn.CONFIGURED: self._configured(),
+            WayIn.LOST: self._lost,
+        }
+        ways: dict[Address, WayIn] = {}
+        for way, known in sources.items():
+            for address in self._some_of(known):
+                ways.setdefault(address, way)
+        # A stranger that is near may be at an address of before, and first to answer for ever.
+        passed_over, self._passed_over = self._passed_over & set(ways), set()
+        return {address: way for address, way in ways.items() if not passed_over or address in passed_over}
 
     def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
         """By chance, of those that we are not linked with."""
@@ -137,9 +155,11 @@ class Bootstrap:
         untried = [address for address in addresses if address not in tried]
         return self._rng.sample(untried, min(WAYS_IN, len(untried)))
 
-    def _dial(self, ways: Iterable[Address], now: float, *, is_probe: bool) -> bool:
+    def _dial(self, ways: Mapping[Address, WayIn], now: float, *, is_probe: bool) -> bool:
         link = self._connections.dial(self._session(ways), Bootstrapping(is_probe), now)
         self._is_dialling = link is not None
+        if self._is_dialling:
+            self.ways.begun(ways, now)
         return self._is_dialling
 
     def _session(self, addresses: Iterable[Address]) -> Session:
@@ -151,10 +171,13 @@ class Bootstrap:
     def find_way(self, now: float) -> None:
         """Nobody that we are linked with answers: dial who else is remembered or configured."""
         if not self._is_dialling:
-            known = dict.fromkeys((*self._remembered, *self._configured()))
+            known = dict.fromkeys(self._configured(), WayIn.CONFIGURED) | dict.fromkeys(
+                self._remembered, WayIn.REMEMBERED
+            )
             ours = {*self._whereabouts.known(Purpose.RELOAD), *(link.remote for link in self._connections.all())}
             others = [way for way in known if way not in ours]
-            self._dial(self._rng.sample(others, min(WAYS_IN, len(others))), now, is_probe=True)
+            chosen = self._rng.sample(others, min(WAYS_IN, len(others)))
+            self._dial({way: known[way] for way in chosen}, now, is_probe=True)
 
     def dial_peer(self, node: NodeId, now: float) -> None:
         """Dial a peer where it said, when it answered our Attach, that it can be reached."""
@@ -171,6 +194,8 @@ class Bootstrap:
             self._peer_linked(context.peer, gateway, now)
             return
         self._is_dialling = False
+        if connection is not None:
+            self.ways.won(connection.remote, context.refusals, now)
         if context.is_probe:
             self._topology.handle_probe_linked(gateway, now)
         else:
@@ -188,6 +213,9 @@ class Bootstrap:
             self._topology.handle_unreachable(context.peer, now)
             return
         self._is_dialling = False
+        self.ways.failed(context.refusals, reason, now)
+        slower = {each.candidate.address for each in context.refusals if each.reason == SLOWER}
+        self._passed_over = slower - {each.candidate.address for each in context.refusals if each.reason != SLOWER}
         if not context.is_probe:
             self._nobody(reason, now)
 
@@ -280,7 +308,7 @@ class Bootstrap:
             self._look_later(now)
         # Who is alone looks for the overlay anyway, in order to join it.
         if self._topology.routes and not self._is_dialling:
-            self._dial(self._some_of(sought), now, is_probe=True)
+            self._dial(dict.fromkeys(self._some_of(sought), WayIn.LOST), now, is_probe=True)
 
     def _found(self, node: NodeId) -> None:
         if (address := self._contacts.get(node)) is not None:
@@ -315,8 +343,9 @@ class Bootstrap:
         """Say where peers that we are linked with can be dialled, if that has changed."""
         links = sorted(self._connections.all(), key=lambda link: -link.came_up_at)
         addresses = [address for link in links if (address := self._contacts.get(link.node)) is not None]
-        # 11.4: "Peers that are not directly connected MUST NOT be cached."
-        remembered = dict.fromkeys(addresses[:CONTACTS_KEPT])
-        if remembered and remembered != self._remembered:
+        # 11.4: "Peers that are not directly connected MUST NOT be cached." Those that were stay behind those that are,
+        # as long as there is room: who has one link left is to know more than one way back.
+        remembered = dict.fromkeys([*dict.fromkeys((*addresses, *self._remembered))][:CONTACTS_KEPT])
+        if addresses and list(remembered) != list(self._remembered):
             self._remembered = remembered
             self._exchange.emit(ContactsChanged(tuple(remembered)))

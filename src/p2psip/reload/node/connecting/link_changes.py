@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from p2psip.base.ids import NodeId
@@ -34,6 +35,7 @@ from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.values import (
     ROUTER_SPARE,
+    Candidate,
     Ended,
     Lapsed,
     LinkDoubted,
@@ -43,6 +45,7 @@ from p2psip.reload.paths.values import (
     LinkOver,
     PathEvent,
     Purpose,
+    Refusal,
     Returned,
     RouterFound,
     SpareArrived,
@@ -128,7 +131,9 @@ class LinkChanges:
 
     def up(self, link: LinkUp, now: float) -> None:
         """A connection is up, dialled or accepted."""
-        context = self._made.up(link.number)
+        refusals, context = self._made.refusals(link.number), self._made.up(link.number)
+        if isinstance(context, Bootstrapping):
+            context = replace(context, refusals=refusals)
         if link.datagram_bytes is not None:
             self._made.claim(link.number, link.local, link.remote, now)
         try:
@@ -239,7 +244,10 @@ class LinkChanges:
                 self._applications.handle_ended(ended, wanted, now)
         elif ended is not None:
             self._remember(ended.session.peer, ended, now)
-            self._not_linked(ended.context, ended.reason, now, ended.tried)
+            context = ended.context
+            if isinstance(context, Bootstrapping):
+                context = replace(context, refusals=ended.refusals)
+            self._not_linked(context, ended.reason, now, ended.tried)
 
     def _remember(self, node: NodeId | None, ended: Ended, now: float) -> None:
         """Why there is no connection, for whoever asks; a link that there is says that it does not matter."""
@@ -359,6 +367,9 @@ class LinkChanges:
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:
         self._exchange.warn("link refused", remote=str(link.remote), reason=reason)
+        if isinstance(context, Bootstrapping):
+            refused = Refusal(Candidate(link.remote, link.kind), reason)
+            context = replace(context, refusals=(*context.refusals, refused))
         is_beside_ice = self._made.refuse(link.number, reason, now)
         self._connections.hang_up(link.number, reason)
         if not is_beside_ice:
