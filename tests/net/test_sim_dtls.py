@@ -76,8 +76,10 @@ def test_messages_longer_than_a_datagram_arrive(size: int) -> None:
     transport = overlay.node(asker)._exchange
     outcomes: list[object] = []
     node = overlay.node(asker)
-    finished = node._finished
-    node._finished = lambda done, now: outcomes.append(done.outcome) if done.context == "x" else finished(done, now)  # type: ignore[method-assign]
+    finished = node._outcomes.handle
+    node._outcomes.handle = lambda done, now: (
+        outcomes.append(done.outcome) if done.context == "x" else finished(done, now)
+    )  # type: ignore[method-assign]
 
     def ask(now: float) -> None:
         destination = Destination.node(overlay.node(asked).node_id)

@@ -48,8 +48,8 @@ class Asking:
         self._world, self._asker = world, asker
         self._destination = Destination.node(asked.peer.node.node_id)
         node = asker.peer.node
-        finished = node._finished
-        node._finished = lambda done, now: (  # type: ignore[method-assign]
+        finished = node._outcomes.handle
+        node._outcomes.handle = lambda done, now: (  # type: ignore[method-assign]
             self._answered(done.outcome, done.context) if isinstance(done.context, float) else finished(done, now)
         )
         self._ask()

@@ -166,7 +166,7 @@ def test_a_config_update_with_sequence_65535_is_taken_another_request_is_not(pai
         pair.node(host)._settle(now)
 
     exchange_finished: list[object] = []
-    pair.node(host)._finished = lambda finished, now: exchange_finished.append(finished)  # type: ignore[method-assign]
+    pair.node(host)._outcomes.handle = lambda finished, now: exchange_finished.append(finished)  # type: ignore[method-assign]
     pair.world.call(host, send)
     pair.world.run_for(1.0)
     errors = [seen.body.error_code for seen in tap.seen if isinstance(seen.body, ErrorResponse)]
@@ -292,7 +292,7 @@ def test_a_flood_of_documents_is_not_read(pair: SimulatedOverlay) -> None:
             node._exchange.request(asked, None, now)
         node._settle(now)
 
-    node._finished = lambda finished, now: None  # type: ignore[method-assign]
+    node._outcomes.handle = lambda finished, now: None  # type: ignore[method-assign]
     pair.world.call(host, flood)
     pair.world.run_for(2.0)
     codes = [seen.body.error_code for seen in tap.seen if isinstance(seen.body, ErrorResponse)]

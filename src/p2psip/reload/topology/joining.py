@@ -23,7 +23,10 @@ LET_IN_PAUSE_S = 3.0
 
 HURRIED_STEP_S = 1.0
 RETRY_FIRST_S = 0.4
-RETRY_MAX_S = 30.0
+RETRY_MAX_S = 4.0
+"""How long the pauses grow, on average: whoever has lost everybody is back 10 s after there is a path again. What it
+sends meanwhile are the first packets of a few handshakes.
+"""
 
 
 def place_of(node_id: NodeId) -> ResourceId:

@@ -146,11 +146,15 @@ class Bootstrap:
         return {address: way for address, way in ways.items() if not passed_over or address in passed_over}
 
     def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
-        """By chance, of those that we are not linked with."""
+        """By chance, of those that we are not linked with.
+
+        Over a link that has failed nothing is sent: were it left out, too, nobody would notice that there is a path
+        again before it is given up.
+        """
         tried = {
             *self._whereabouts.known(Purpose.RELOAD),
             *(self._contacts.get(node) for node in self._connections),
-            *(link.remote for link in self._connections.all()),
+            *(link.remote for link in self._connections.all() if link.node in self._connections),
         }
         untried = [address for address in addresses if address not in tried]
         return self._rng.sample(untried, min(WAYS_IN, len(untried)))

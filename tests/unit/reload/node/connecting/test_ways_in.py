@@ -132,3 +132,18 @@ def test_11_4_ten_peers_that_we_were_linked_with_are_cached_the_longest_gone_mak
     assert changed.addresses[:3] == (address(115), address(110), address(120))
     assert len(changed.addresses) == CONTACTS_KEPT
     assert nid(150) in bench.node.linked, "it has not said where it can be dialled, and is not among them"
+
+
+def test_where_all_links_have_failed_they_are_dialled_anew_before_they_are_given_up() -> None:
+    """Over a link by datagrams that has failed nothing is sent: nobody else would notice that there is a path again."""
+    bench = NodeBench(contacts=[address(150)])
+    bench.become_ring(150)
+    bench.dials()
+    bench.acknowledges = False
+    seen: list[Address] = []
+    for _ in range(25):
+        bench.run_for(1.0)
+        seen += [each for dial in bench.dials() for each in addresses_of(dial)]
+    assert not bench.node.is_linked(nid(150))
+    assert bench.node.links(nid(150)), "it is not given up yet"
+    assert address(150) in seen
