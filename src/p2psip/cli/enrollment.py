@@ -52,8 +52,10 @@ def serve(
     import asyncio
 
     from p2psip.daemon.enrollment import EnrollmentDaemon
+    from p2psip.daemon.log.log import log_to_stderr
 
-    asyncio.run(EnrollmentDaemon(directory, listen, certificate_days, log_format).run())
+    log_to_stderr(log_format)
+    asyncio.run(EnrollmentDaemon(directory, listen, certificate_days).run())
 
 
 @app.command(help=DELEGATE_HELP)

@@ -21,9 +21,12 @@ from p2psip.cli.terminal.exits import (
     fail,
     prepare_streams,
 )
-from p2psip.net.disk.home import in_home
+from p2psip.net.disk.home import MachineHome, in_home
 
 COMMANDS: dict[str, str] = {
+    "up": "Begin an overlay on this machine, or start what there is.",
+    "invite": "Print a code with which a machine or a phone joins.",
+    "join": "Join an overlay with such a code.",
     "overlay": "Found an overlay, show and change its configuration.",
     "enrollment": "Run the server at which members enroll.",
     "user": "Look after the accounts of an overlay.",
@@ -43,20 +46,24 @@ COMMANDS: dict[str, str] = {
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
 
-ROOMS = {"nat": "site", "check": "site", "trunk": "site"}
+ROOMS = {"nat": "site", "check": "site", "trunk": "site", "up": "joining", "invite": "joining", "join": "joining"}
 """Those of them that are in a room of their own."""
 
 PEER_VARIABLE = "P2PSIP_PEER"
 """The variable with the state directory of the peer that commands are about."""
+
+OVERLAY_VARIABLE = "P2PSIP_OVERLAY"
+"""The same of the overlay's directory."""
 
 HELP = """Telephones that call each other with no server.
 
 A peer runs beside the phones of a site; ordinary SIP phones register with it; the peers form an overlay
 that knows who is where and carries calls between any two peers.
 
-To begin, on one machine: `p2psip overlay create`, then `p2psip enrollment serve`, and `p2psip user add` for each
-person. On every machine with phones: `p2psip peer init`, `p2psip peer run`, and `p2psip line add` for each person
-with a phone there. In the phone: server = that machine, user, password. Dialling *43 echoes.
+To begin, on one machine: `p2psip up`. For every other one: `p2psip invite` there, and `p2psip join CODE` on that
+other one. For each person with a phone: `p2psip invite --phone alice`, and `p2psip join CODE` where the phone is to
+be. In the phone: server = that machine, user, password. Dialling *43 echoes. With more choices, and one by one:
+`p2psip overlay create`, `enrollment serve`, `user add`; `peer init`, `peer run`, `line add`.
 
 Each command has its own --help, with examples.
 """
@@ -88,9 +95,19 @@ def main() -> NoReturn:
 
 
 def _at_home() -> list[str]:
-    """What was typed, with home directories for each `~` that the shell has left, as it does in `--peer=~/peer`."""
-    if (peer := os.environ.get(PEER_VARIABLE)) is not None:
-        os.environ[PEER_VARIABLE] = in_home(peer)
+    """What was typed, with home directories for each `~` that the shell has left, as it does in `--peer=~/peer`.
+
+    Commands are about the current directory, if it is a peer's, and else about what `up` and `join` have made.
+    """
+    home = MachineHome.usual()
+    for variable, usual, mark in (
+        (PEER_VARIABLE, home.peer if home.has_peer else None, "peer.toml"),
+        (OVERLAY_VARIABLE, home.overlay if home.has_overlay else None, "anchor.key"),
+    ):
+        if (said := os.environ.get(variable)) is not None:
+            os.environ[variable] = in_home(said)
+        elif usual is not None and not os.path.exists(mark):
+            os.environ[variable] = str(usual)
     return [in_home(typed) for typed in sys.argv[1:]]
 
 

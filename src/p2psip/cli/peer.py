@@ -82,7 +82,7 @@ def init(
     request = PeerRequest(
         config,
         parse_fingerprint(fingerprint),
-        name if name is not None else _host_name(),
+        name if name is not None else host_name(),
         user,
         known_password(password_file, user) if user is not None else None,
         {**settings, "phone_listen": listen},
@@ -250,7 +250,7 @@ def trust(
         write_file(out, pem)
 
 
-def _host_name() -> str:
+def host_name() -> str:
     """The machine's name as far as it can be a peer's."""
     import re
     import socket

@@ -10,17 +10,24 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse, P2psipError
 from p2psip.cli.terminal.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE, fail
 
 
-def replace_process(directory: Path, flags: Mapping[str, object], *, as_json: bool) -> None:
-    """Become a running peer; `flags` are settings that go before those in peer.toml."""
+def replace_process(
+    directory: Path, flags: Mapping[str, object], *, as_json: bool, overlay: Path | None = None
+) -> None:
+    """Become a running peer; `flags` are settings that go before those in peer.toml. With the directory of an overlay
+    its enrollment server runs beside the peer.
+    """
     given = {name: value for name, value in flags.items() if value is not None}
     arguments = [str(directory), json.dumps(given), "json" if as_json else "text"]
+    if overlay is not None:
+        arguments.append(str(overlay))
     os.execv(sys.executable, [sys.executable, "-m", __name__, *arguments])
 
 
@@ -32,11 +39,12 @@ def main(arguments: list[str]) -> None:
     from p2psip.daemon.service import PeerService, StartAnew
     from p2psip.daemon.state.state import load_state
 
-    directory, flags, form = arguments
+    directory, flags, form, *overlay = arguments
     try:
         state = load_state(Path(directory), json.loads(flags))
         log_to_stderr(state.settings.log_format, state.settings.log_level)
-        asyncio.run(PeerService(state).run(_say_json if form == "json" else _say_text))
+        with _enrollment(overlay, state.settings.listen, is_json=form == "json"):
+            asyncio.run(PeerService(state).run(_say_json if form == "json" else _say_text))
     except StartAnew:
         os.execv(sys.executable, sys.orig_argv)
     except LocalMisuse as error:
@@ -45,6 +53,23 @@ def main(arguments: list[str]) -> None:
         fail(str(error), EXIT_FAILED)
     except KeyboardInterrupt:
         fail("interrupted", EXIT_INTERRUPTED)
+
+
+def _enrollment(overlay: list[str], listen: Sequence[str], *, is_json: bool) -> AbstractContextManager[object]:
+    """The enrollment server beside the peer, if there is to be one, at the peer's address."""
+    if not overlay:
+        return nullcontext()
+    from p2psip.daemon.joining.beside import EnrollmentBeside
+    from p2psip.daemon.log.log import say
+    from p2psip.net.sockets.addresses import bracketed
+
+    everywhere = {"0.0.0.0", "::"}.intersection(listen)
+    at = None if everywhere else bracketed(listen[0])
+
+    def ready(url: str) -> None:
+        say(json.dumps({"ready": True, "enrollment": url}) if is_json else f"ready {url}")
+
+    return EnrollmentBeside(Path(overlay[0]), at, ready)
 
 
 def _say_json(facts: Mapping[str, object]) -> None:

@@ -17,6 +17,7 @@ from p2psip.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
     from p2psip.enrollment.accounts import Account
+    from p2psip.enrollment.invitations import Invited
     from p2psip.net.disk.account_database import HeldNode
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
@@ -46,7 +47,9 @@ to the running peers.
 app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="User name: alice, or alice@OVERLAY.")]
-Overlay = Annotated[Path, typer.Option("--overlay", metavar="DIR", help="The directory of the overlay.")]
+Overlay = Annotated[
+    Path, typer.Option("--overlay", metavar="DIR", envvar="P2PSIP_OVERLAY", help="The directory of the overlay.")
+]
 PasswordFile = Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -96,29 +99,37 @@ def password(name: Name, overlay: Overlay = Path(), password_file: PasswordFile 
     _print_account(user, chosen if is_generated else None, "changed", as_json)
 
 
-@app.command(name="list", help="List the accounts, the Node-IDs in certificates of each, and which are revoked.")
+@app.command(
+    name="list", help="List the accounts, who invited each, the Node-IDs in its certificates, and which are revoked."
+)
 def list_(overlay: Overlay = Path(), as_json: Json = False) -> None:
     """Print all accounts."""
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     accounts, date = OverlayDirectory(overlay).accounts(), time.time()
     listed = [(account, accounts.held(account.name, date)) for account in accounts.accounts()]
+    invited: dict[str, list[Invited]] = {}
+    for each in accounts.invited():
+        invited.setdefault(each.user, []).append(each)
     if as_json:
-        print(json.dumps([_facts(account, held) for account, held in listed]))
+        print(json.dumps([_facts(account, held, invited.get(account.name, [])) for account, held in listed]))
         return
     for account, held in listed:
         counting = sum(not entry.is_revoked for entry in held)
         administrator = " (administrator)" if account.is_admin else ""
         print(f"{account.name}{administrator}: {counting} of {account.quota} Node-IDs")
+        for each in invited.get(account.name, []):
+            print(f"    invited by {each.inviter} on {_day(each.date)} (invitation {each.number})")
         _print_held(held)
 
 
-def _facts(account: Account, held: list[HeldNode]) -> dict[str, object]:
+def _facts(account: Account, held: list[HeldNode], invited: list[Invited]) -> dict[str, object]:
     return {
         "name": account.name,
         "admin": account.is_admin,
         "quota": account.quota,
         "created": _day(account.created),
+        "invited": [{"by": each.inviter, "on": _day(each.date), "invitation": each.number} for each in invited],
         "held": [
             {
                 "user": entry.user,

@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ import structlog
 from p2psip.base.address import without_zone
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
-from p2psip.daemon.log.log import log_to_stderr, say
+from p2psip.daemon.log.log import say
 from p2psip.enrollment.protocol import AUTHORITY_PATH, ENROLL_PATH
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
 from p2psip.net.disk.overlay_directory import OverlayDirectory
@@ -31,13 +31,17 @@ from p2psip.reload.security.authority import DAY_S, TrustAnchor
 WELCOME = """\
 Enrollment server of the overlay {overlay}.
 
-To make a peer of a machine:
+To make a peer of a machine, with the code that `p2psip invite` prints for the administrator:
+  p2psip join CODE
+
+or with an account:
   p2psip peer init ./peer --config {url} --user USER --fingerprint FINGERPRINT
 
-The fingerprint of the trust anchor must come from the administrator, not from this page.
+The code, or the fingerprint of the trust anchor, must come from the administrator, not from this page.
 """
 
 
+CERTIFICATE_DAYS = 365
 EVERYWHERE = ("", "::", "0.0.0.0")
 RESOLVE_MAX_S = 3.0
 
@@ -47,8 +51,7 @@ log = structlog.get_logger("p2psip.enrollment")
 class EnrollmentDaemon:
     """One overlay's server, from start to SIGTERM."""
 
-    def __init__(self, directory: Path, listen: str | None, certificate_days: int, log_format: str) -> None:
-        log_to_stderr(log_format)
+    def __init__(self, directory: Path, listen: str | None, certificate_days: int = CERTIFICATE_DAYS) -> None:
         self._overlay = OverlayDirectory(directory)
         self._configuration = self._overlay.document().configuration
         self._host, self._port = _listen_address(listen, self._configuration)
@@ -59,10 +62,14 @@ class EnrollmentDaemon:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        with _bind(self._host, self._port) as listener:
-            await self._serve(listener, stop)
+        await self.serve(stop, lambda url: say(f"ready {url}"))
 
-    async def _serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
+    async def serve(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """Serve until `stop`; `ready` is told where, when requests are taken. Raises LocalMisuse if it cannot begin."""
+        with _bind(self._host, self._port) as listener:
+            await self._serve(listener, stop, ready)
+
+    async def _serve(self, listener: socket.socket, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         url = f"https://{join_host_port(self._shown_host(), listener.getsockname()[1])}"
         accounts = self._overlay.accounts()
         rng, anchor = random.SystemRandom(), self._overlay.anchor()
@@ -70,12 +77,7 @@ class EnrollmentDaemon:
         authority = None
         if anchor.is_delegated:
             anchor, authority = replace(anchor, url=url + AUTHORITY_PATH), anchor.der
-        policy = EnrollmentPolicy(
-            self._configuration.instance_name,
-            self._configuration.signature_algorithms,
-            self._configuration.node_id_length,
-            self._lifetime_s,
-        )
+        policy = policy_of(self._configuration, self._lifetime_s)
         core = EnrollmentServer(policy, anchor, accounts, rng, WallClock(time.time() - time.monotonic()))
         welcome = WELCOME.format(overlay=policy.overlay, url=url)
         service = EnrollmentService(core, self._overlay.document_path, welcome, authority)
@@ -83,7 +85,7 @@ class EnrollmentDaemon:
         server = HttpsServer(service.app, server_context(certificate))
         await server.start([listener])
         await self._warn_if_elsewhere(url, listener.getsockname()[1])
-        say(f"ready {url}")
+        ready(url)
         await stop.wait()
         await server.stop()
         service.close()
@@ -112,6 +114,13 @@ class EnrollmentDaemon:
         """By what names and addresses the server may be reached; the certificate has them all."""
         named = [urlsplit(url).hostname for url in self._configuration.enrollment_servers]
         return [host for host in (*named, self._shown_host(), own_address(), "localhost", "127.0.0.1", "::1") if host]
+
+
+def policy_of(configuration: OverlayConfiguration, lifetime_s: float) -> EnrollmentPolicy:
+    """What the server of this overlay grants."""
+    return EnrollmentPolicy(
+        configuration.instance_name, configuration.signature_algorithms, configuration.node_id_length, lifetime_s
+    )
 
 
 def is_reached(places: Collection[tuple[str, int]], own: Collection[str], port: int) -> bool:

@@ -19,7 +19,7 @@ from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.renewing.renewal import day
-from p2psip.daemon.state.settings import make_settings
+from p2psip.daemon.state.settings import PeerSettings, make_settings
 from p2psip.daemon.state.state import (
     CERTIFICATE_FILE,
     KEY_FILE,
@@ -69,6 +69,10 @@ class PeerRequest:
     """How many Node-IDs its certificate is to have."""
     dns: Address | None = None
     """Which DNS server to ask; None: the system's."""
+    invitation: bytes | None = field(default=None, repr=False)
+    """The token of one, in the place of an account and its password."""
+    document: Document | None = None
+    """What is at `config`, where that is known already."""
 
 
 async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
@@ -81,13 +85,18 @@ async def init_peer(directory: Path, request: PeerRequest) -> PeerState:
         raise LocalMisuse(f"{directory} is a peer's already: `p2psip peer run {directory}` starts it")
     given = {name: value for name, value in request.settings.items() if value is not None}
     settings = make_settings({"name": request.name, "fingerprint": request.fingerprint} | given, "peer init")
-    document = await obtain_document(request.config, request.fingerprint, request.dns)
+    document = request.document or await obtain_document(request.config, request.fingerprint, request.dns)
     configuration = document.configuration
     if reasons := plugins.obstacles(configuration):
         raise LocalMisuse(f"this release cannot be a peer of {configuration.instance_name}: {'; '.join(reasons)}")
     algorithm = _algorithm(configuration, request.algorithm)
-    key = await _key(make_directory(directory), algorithm)
+    key = await peer_key(make_directory(directory), algorithm)
     identity = await _identity(configuration, key, request)
+    return save_peer(directory, document, settings, identity)
+
+
+def save_peer(directory: Path, document: Document, settings: PeerSettings, identity: CertifiedIdentity) -> PeerState:
+    """What makes the state directory one; its key is there. The certificate comes last: who has it is a peer."""
     save_document(directory, document)
     save_settings(directory, settings)
     save_identity(directory, identity)
@@ -156,7 +165,7 @@ async def new_key(algorithm: SignatureAlgorithm) -> PrivateKey:
     return await asyncio.to_thread(generate_key, algorithm)
 
 
-async def _key(directory: Path, algorithm: SignatureAlgorithm) -> PrivateKey:
+async def peer_key(directory: Path, algorithm: SignatureAlgorithm) -> PrivateKey:
     """The key of an earlier attempt, so that it leads to the same Node-ID, or a new one."""
     path = directory / KEY_FILE
     if path.exists():
@@ -187,9 +196,9 @@ def preferred_algorithm(configuration: OverlayConfiguration) -> SignatureAlgorit
 
 async def _identity(configuration: OverlayConfiguration, key: PrivateKey, request: PeerRequest) -> CertifiedIdentity:
     user = peer_name(request.name, configuration.instance_name)
-    if request.account is None and configuration.self_signed_digest is not None:
+    if request.account is None and request.invitation is None and configuration.self_signed_digest is not None:
         return self_enroll(configuration, key, user, random.SystemRandom(), nodeids=request.nodeids)
-    if request.account is None or request.password is None:
+    if request.invitation is None and (request.account is None or request.password is None):
         raise LocalMisuse("give --user and --password-file: the account under which this peer is enrolled")
     others = same_server(request.config)
     return await enroll(
@@ -198,6 +207,7 @@ async def _identity(configuration: OverlayConfiguration, key: PrivateKey, reques
         key,
         account=request.account,
         password=request.password,
+        invitation=request.invitation,
         nodeids=request.nodeids,
         other_servers=others,
     )

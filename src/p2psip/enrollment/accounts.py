@@ -21,10 +21,11 @@ QUOTA_ADMIN = 64
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody with a password. `name` is a user name in full."""
+    """Somebody with a password, or whom an invitation has admitted. `name` is a user name in full."""
 
     name: str
     password_hash: str = field(repr=False)
+    """"" as long as there is none: nothing but an invitation gets it certificates."""
     is_admin: bool = False
     quota: int = QUOTA
     created: float = 0.0

@@ -12,6 +12,10 @@ from p2psip.enrollment.refusals import (
     BadCsr,
     EnrollmentRejected,
     FailedAuthentication,
+    InvitationExpired,
+    InvitationUnknown,
+    InvitationUsed,
+    InvitationWithdrawn,
     NodeIdsNotAvailable,
     TooManyAttempts,
     Unavailable,
@@ -36,7 +40,11 @@ _MEANINGS: dict[str, str] = {
     UsernameNotAvailable.token: "the user name asked for is not this account's to use, or is taken",
     NodeIdsNotAvailable.token: "the account has no Node-IDs left: its quota is used up",
     BadCsr.token: "it does not like the certificate request",
-    TooManyAttempts.token: "too many wrong passwords; wait a few minutes",
+    InvitationUnknown.token: "there is no such invitation: ask for another code",
+    InvitationExpired.token: "the invitation has expired: ask for another code",
+    InvitationUsed.token: "the invitation has been used already: ask for another code",
+    InvitationWithdrawn.token: "the invitation was withdrawn: ask for another code",
+    TooManyAttempts.token: "too many wrong passwords or codes; wait a few minutes",
     Unavailable.token: "it cannot serve anybody now; see its log",
 }
 
@@ -67,6 +75,18 @@ def parse_fingerprint(text: str) -> str:
     if len(digits) != _FINGERPRINT_DIGITS or set(digits) - set("0123456789abcdef"):
         raise LocalMisuse(f"a fingerprint has {_FINGERPRINT_DIGITS} hex digits, as `p2psip overlay show` prints it")
     return digits
+
+
+def whole_fingerprint(raw: bytes, beginning: bytes, overlay: str) -> str:
+    """The fingerprint of the trust anchor in a document that begins so. Raises ConfigurationError if none does.
+
+    The document is not verified by this: `verify_first` does that, with what comes back.
+    """
+    configuration = parse(raw, overlay).configuration
+    for root in configuration.root_certs:
+        if (found := fingerprint(root)).startswith(beginning.hex()):
+            return found
+    raise _untrusted(configuration, f"{beginning.hex()}...")
 
 
 def verify_kept(raw: bytes, trusted: str, date: float, date_trusted: bool) -> Document:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from p2psip.enrollment.join_codes import TOKEN_BYTES
 from p2psip.enrollment.passwords import PASSWORD_MAX_BYTES
 from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.refusals import BadForm, NotAcceptable
@@ -23,12 +24,14 @@ NODEIDS_DIGITS_MAX = 20
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentForm:
-    """What is asked for. No user name and no password: a renewal, authenticated by the key of the CSR."""
+    """What is asked for. No user name, password or invitation: a renewal, authenticated by the key of the CSR."""
 
     csr: bytes
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     nodeids: int = 1
+    invitation: bytes | None = field(default=None, repr=False)
+    """The token of one, in the place of an account's password (a parameter of ours)."""
 
 
 def read_form(content_type: str, body: bytes) -> EnrollmentForm:
@@ -43,7 +46,18 @@ def read_form(content_type: str, body: bytes) -> EnrollmentForm:
     nodeids = _text(parts, "nodeids", NODEIDS_DIGITS_MAX) or "1"
     if not (nodeids.isascii() and nodeids.isdigit()):
         raise BadForm(f"{nodeids!r} is no number of Node-IDs")
-    return EnrollmentForm(parts["csr"], username, password, int(nodeids))
+    return EnrollmentForm(parts["csr"], username, password, int(nodeids), _invitation(parts))
+
+
+def _invitation(parts: dict[str, bytes]) -> bytes | None:
+    text = _text(parts, "invitation", 2 * TOKEN_BYTES)
+    if text is None:
+        return None
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        # What it was stands in no log.
+        raise BadForm("the token of the invitation is none") from None
 
 
 def check_accept(accept: str) -> None:

@@ -2,6 +2,7 @@
 
 * EnrollmentRejected: a RequestRejected; `code` is the HTTP status, `token` the body
     * FailedAuthentication, UsernameNotAvailable, NodeIdsNotAvailable, BadCsr: the RFC's tokens, with 403
+    * InvitationUnknown, InvitationExpired, InvitationUsed, InvitationWithdrawn: ours, with 403
     * BadForm, NotAcceptable, TooManyAttempts, Unavailable: ours, for what the RFC has no token for;
       "If the client receives an unknown token in the body, it SHOULD treat it as a failure for an unknown reason."
 """
@@ -41,6 +42,30 @@ class BadCsr(EnrollmentRejected):
     """ "There was some other problem with the CSR."."""
 
     token = "bad_CSR"
+
+
+class InvitationUnknown(EnrollmentRejected):
+    """There is no such invitation: a token that was guessed, or of another overlay."""
+
+    token = "invitation_unknown"
+
+
+class InvitationExpired(EnrollmentRejected):
+    """Its time is over."""
+
+    token = "invitation_expired"
+
+
+class InvitationUsed(EnrollmentRejected):
+    """It has admitted as many as it may."""
+
+    token = "invitation_used"
+
+
+class InvitationWithdrawn(EnrollmentRejected):
+    """Whoever gave it has taken it back, or is no member any more."""
+
+    token = "invitation_withdrawn"
 
 
 class BadForm(EnrollmentRejected):

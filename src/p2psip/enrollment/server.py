@@ -6,7 +6,9 @@ certificate; the store. Whoever proves an account's password may enroll
 - the account's own user name (a person's lines), and
 - any `peer-NAME` that nobody else has: the name then belongs to the account.
 
-A request without user name and password renews what was issued to the key of its CSR: the CSR's signature proves
+Whoever has the token of an invitation in the place of a password gets what that admits (`invitations`).
+
+A request without user name, password and token renews what was issued to the key of its CSR: the CSR's signature proves
 the key, the result is of use to nobody else, and a peer can renew itself without keeping a password.
 """
 
@@ -16,6 +18,7 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from p2psip.base.address import source_key
 from p2psip.base.allowance import Allowance, Attempts
@@ -26,12 +29,17 @@ from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, AccountStore, Issue, StoreFailed
 from p2psip.enrollment.csr import CertificateRequest, read_request
 from p2psip.enrollment.form import EnrollmentForm, check_accept, read_form
+from p2psip.enrollment.invitations import Invitation, InvitationStore, check_invitation, token_hash
 from p2psip.enrollment.passwords import Cost, hash_password
 from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.refusals import (
     BadCsr,
     EnrollmentRejected,
     FailedAuthentication,
+    InvitationExpired,
+    InvitationUnknown,
+    InvitationUsed,
+    InvitationWithdrawn,
     NodeIdsNotAvailable,
     TooManyAttempts,
     Unavailable,
@@ -50,6 +58,9 @@ CHECKS_OF_SOURCE_MAX = 8
 
 WRONG_PASSWORDS = Allowance(burst=10, refill_s=30.0)
 """For one account from one address: neither others there nor the account's owner elsewhere are kept out by it."""
+
+NO_INVITATION = (InvitationUnknown, InvitationExpired, InvitationUsed, InvitationWithdrawn)
+"""What counts as guessing, like a wrong password."""
 
 CHECK_TIMEOUT_S = 30.0
 CERTIFICATE_LIFETIME_S = 365 * DAY_S
@@ -119,6 +130,10 @@ class _Pending:
     nodeids: int
 
 
+class MembershipStore(AccountStore, InvitationStore, Protocol):
+    """All that the server remembers."""
+
+
 class EnrollmentServer:
     """Decides about requests, one effect list at a time. `store` is read and written synchronously."""
 
@@ -126,7 +141,7 @@ class EnrollmentServer:
         self,
         policy: EnrollmentPolicy,
         anchor: TrustAnchor,
-        store: AccountStore,
+        store: MembershipStore,
         rng: random.Random,
         clock: WallClock,
         cost: Cost | None = None,
@@ -203,13 +218,15 @@ class EnrollmentServer:
         return request
 
     def _authenticate(self, case: _Case, form: EnrollmentForm, request: CertificateRequest, now: float) -> None:
-        """By password, whose check is asked for; without one, by the key."""
+        """By the token of an invitation; by password, whose check is asked for; without either, by the key."""
+        if form.invitation is not None:
+            self._admit(case, form, form.invitation, request, now)
+            return
         if form.username is None or form.password is None:
             self._renew(case, request, form.nodeids, now)
             return
         case.account = full_name(form.username, self._policy.overlay)
-        if wait_s := math.ceil(self._attempts.wait_s(case.guesser, now)):
-            raise TooManyAttempts(f"too many wrong passwords, {wait_s} s to wait", wait_s)
+        self._check_attempts(case, "passwords", now)
         if self._asks.is_full:
             raise Unavailable(f"{CHECKS_MAX} passwords are being checked already")
         source = source_key(case.source)
@@ -218,9 +235,13 @@ class EnrollmentServer:
         self._checking[source] += 1
         self._attempts.charge(case.guesser, now)
         account = self._store.account(case.account)
-        question = CheckPassword(form.password, account.password_hash if account else self._nobody)
+        question = CheckPassword(form.password, (account and account.password_hash) or self._nobody)
         pending = _Pending(case, request, form.nodeids)
         self._effects.append(self._asks.ask(question, pending, now + CHECK_TIMEOUT_S))
+
+    def _check_attempts(self, case: _Case, what: str, now: float) -> None:
+        if wait_s := math.ceil(self._attempts.wait_s(case.guesser, now)):
+            raise TooManyAttempts(f"too many wrong {what}, {wait_s} s to wait", wait_s)
 
     def _checked(self, case: _Case) -> None:
         source = source_key(case.source)
@@ -231,11 +252,39 @@ class EnrollmentServer:
     def _grant_to_account(self, pending: _Pending, is_right: bool, now: float) -> None:
         case = pending.case
         account = self._store.account(case.account)
-        if account is None or not is_right:
+        if account is None or not account.password_hash or not is_right:
             raise FailedAuthentication("wrong password" if account else "no such account")
         self._attempts.refund(case.guesser, now)
         self._check_user(case.user, account)
         self._grant(case, account, pending.request, pending.nodeids, now)
+
+    def _admit(self, case: _Case, form: EnrollmentForm, token: bytes, request: CertificateRequest, now: float) -> None:
+        """Whom an invitation lets in; what it let in before, and lost the answer, as a renewal."""
+        self._check_attempts(case, "tokens", now)
+        if self._store.holding(request.user, request.key_hash) is not None:
+            self._renew(case, request, form.nodeids, now)
+            return
+        date = self._clock.date(now)
+        invitation = self._store.invitation(token_hash(token))
+        is_there = invitation is not None and self._store.account(invitation.inviter) is not None
+        try:
+            check_invitation(invitation, request.user, request.key_hash, date, is_inviter_there=is_there)
+        except NO_INVITATION:
+            self._attempts.charge(case.guesser, now)
+            raise
+        assert invitation is not None, "it was just checked"
+        account = self._invited_account(request.user, date)
+        case.account = account.name
+        self._grant(case, account, request, form.nodeids, now, invitation)
+
+    def _invited_account(self, user: str, date: float) -> Account:
+        """A person's own, or a new one. A machine's is always new: nobody gets another one's name."""
+        known = self._store.account(user)
+        if not is_user_name(user, self._policy.overlay) or (known is not None and is_peer_name(user)):
+            raise UsernameNotAvailable("no name of this overlay" if known is None else "the name is another account's")
+        if self._store.owner(user) not in (None, user):
+            raise UsernameNotAvailable("the name is another account's")
+        return known or Account(user, "", created=date)
 
     def _renew(self, case: _Case, request: CertificateRequest, nodeids: int, now: float) -> None:
         holding = self._store.holding(request.user, request.key_hash)
@@ -254,18 +303,30 @@ class EnrollmentServer:
         if self._store.account(user) is not None or self._store.owner(user) not in (None, account.name):
             raise UsernameNotAvailable("the name is another account's")
 
-    def _grant(self, case: _Case, account: Account, request: CertificateRequest, nodeids: int, now: float) -> None:
+    def _grant(
+        self,
+        case: _Case,
+        account: Account,
+        request: CertificateRequest,
+        nodeids: int,
+        now: float,
+        invitation: Invitation | None = None,
+    ) -> None:
         """Everything is proven: choose the Node-IDs, make the certificate, remember it, hand it out."""
         date = self._clock.date(now)
         node_ids = self._node_ids(account, request, nodeids, date)
         validity = Validity.at(date, self._policy.lifetime_s)
         certificate = self._anchor.issue(request.key, request.user, node_ids, self._rng, validity)
         issue = Issue(account.name, request.user, request.key_hash, node_ids, certificate, validity.ends)
-        if not self._store.record(issue):
+        store = self._store
+        if not (store.record(issue) if invitation is None else store.redeem(invitation, account, issue, date)):
             raise Unavailable("somebody else has just taken the name, or the account has gone")
         # "The certificate MUST be returned as type "application/pkix-cert" [...] with an HTTP status code of 200 OK."
         self._effects.append(Respond(case.number, 200, PKIX_CERT, certificate))
-        self._note(case, "issued", node_ids=[str(node_id) for node_id in node_ids])
+        facts: dict[str, Any] = {"node_ids": [str(node_id) for node_id in node_ids]}
+        if invitation is not None:
+            facts |= {"invitation": invitation.number, "inviter": invitation.inviter}
+        self._note(case, "issued", **facts)
 
     def _node_ids(self, account: Account, request: CertificateRequest, nodeids: int, date: float) -> tuple[NodeId, ...]:
         """Those that this user name and key have already, and new ones for the rest."""

@@ -92,7 +92,7 @@ def create(
 
     if not is_dns_name(name):
         raise LocalMisuse(f"{name!r} is not a DNS name: use letters, digits, - and dots, such as club.example")
-    rng, date, name = random.SystemRandom(), _date(), name.lower()
+    rng, date, name = random.SystemRandom(), founding_date(), name.lower()
     user = account_name(admin, name)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise LocalMisuse(f"{directory} is not empty: give a new directory")
@@ -159,7 +159,8 @@ def _account(user: str, password_file: str | None, date: float) -> tuple[Account
     return Account(user, hashed, is_admin=True, quota=QUOTA_ADMIN, created=date), password if is_made_up else None
 
 
-def _date() -> float:
+def founding_date() -> float:
+    """Now; LocalMisuse if the clock was never set."""
     date = time.time()
     if date < FIRST_DATE:
         raise LocalMisuse(

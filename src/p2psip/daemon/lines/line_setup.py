@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.daemon.init import new_key, preferred_algorithm
@@ -17,9 +18,16 @@ from p2psip.sip.message.digest import logins
 
 
 async def set_up_line(
-    state: PeerState, aor: str, account_password: str | None, phone_password: str
+    state: PeerState,
+    aor: str,
+    account_password: str | None,
+    phone_password: str,
+    *,
+    invitation: bytes | None = None,
+    servers: Sequence[str] = (),
 ) -> CertifiedIdentity:
-    """Enroll a line of `aor`, or without a password make its certificate, and write its files.
+    """Enroll a line of `aor`, with the token of an invitation at these `servers`, or with a password, and write its
+    files; without either make its certificate.
 
     May be repeated: the key, and so the Node-ID, stays the same. Raises RequestFailed if the enrollment server refuses
     or cannot be reached.
@@ -30,7 +38,9 @@ async def set_up_line(
     if key is None:
         key = await new_key(preferred_algorithm(state.configuration))
         files.save_key(key)
-    if account_password is None:
+    if invitation is not None:
+        identity = await enroll(state.configuration, aor, key, invitation=invitation, other_servers=servers)
+    elif account_password is None:
         identity = self_enroll(state.configuration, key, aor, random.SystemRandom())
     else:
         identity = await enroll(state.configuration, aor, key, account=aor, password=account_password)

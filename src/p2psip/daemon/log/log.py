@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -82,12 +83,17 @@ class Limited:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._limits = LogLimits()
+        # An enrollment server beside a peer logs from a thread of its own.
+        self._lock = threading.Lock()
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Let a line through, or raise DropEvent. Who asks for details is given all of them."""
         now = self._clock()
-        self._tell(self._limits.due(now))
-        if method != "debug" and not self._limits.admits(kind_of(event), source_of(event), now, size_of(event)):
+        with self._lock:
+            due = self._limits.due(now)
+            is_in = method == "debug" or self._limits.admits(kind_of(event), source_of(event), now, size_of(event))
+        self._tell(due)
+        if not is_in:
             raise structlog.DropEvent
         return event
 

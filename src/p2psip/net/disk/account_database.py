@@ -11,23 +11,46 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, Holding, Issue, StoreFailed
+from p2psip.enrollment.invitations import Invitation, InvitationUse, Invited
+from p2psip.enrollment.user_names import is_peer_name
 
 Row = tuple[Any, ...]
 
 APPLICATION_ID = 0x50325041
 """Marks the file as ours ("P2PA")."""
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+BEFORE_INVITATIONS = 1
 BUSY_TIMEOUT_S = 5.0
 
 # A Node-ID stays when its account goes: nobody else may ever get it.
+_INVITATIONS = """
+CREATE TABLE invitation (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    token_hash BLOB NOT NULL UNIQUE,
+    inviter TEXT NOT NULL,
+    user TEXT NOT NULL,
+    admits_machine INTEGER NOT NULL,
+    uses INTEGER NOT NULL,
+    created REAL NOT NULL,
+    expires REAL NOT NULL,
+    is_withdrawn INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE invitation_use (
+    invitation INTEGER NOT NULL REFERENCES invitation (id),
+    user TEXT NOT NULL,
+    key_hash BLOB NOT NULL,
+    date REAL NOT NULL,
+    UNIQUE (invitation, user, key_hash)
+);
+"""
 _SCHEMA = f"""
 CREATE TABLE account (
     id INTEGER PRIMARY KEY,
@@ -53,6 +76,7 @@ CREATE TABLE node (
     not_after REAL NOT NULL
 );
 CREATE INDEX node_holding ON node (holding);
+{_INVITATIONS}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
@@ -70,6 +94,10 @@ class HeldNode:
 
 def _nothing_revoked() -> Collection[NodeId]:
     return ()
+
+
+class _NotToBeHad(Exception):  # no error
+    """What has been written in this transaction is not to stay."""
 
 
 class AccountDatabase:
@@ -97,10 +125,13 @@ class AccountDatabase:
         return cls(connection)
 
     def copy(self, path: Path) -> None:
-        """The same accounts in a new file, as they are at this moment."""
+        """The same accounts in a new file, as they are at this moment. What was invited here is invited here only:
+        two servers that do not know of each other would both let the guests in.
+        """
         other = AccountDatabase.create(path)
         with contextlib.closing(other):
             self._connection.backup(other._connection)
+            other._execute("UPDATE invitation SET is_withdrawn = 1")
 
     @classmethod
     def open(cls, path: Path, revoked: Callable[[], Collection[NodeId]] = _nothing_revoked) -> AccountDatabase:
@@ -112,10 +143,13 @@ class AccountDatabase:
             marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
         except sqlite3.Error as error:
             raise LocalMisuse(f"{path} cannot be read: {error}") from None
-        if marks != [APPLICATION_ID, SCHEMA_VERSION]:
+        if marks[0] != APPLICATION_ID or marks[1] not in (BEFORE_INVITATIONS, SCHEMA_VERSION):
             connection.close()
             raise LocalMisuse(f"{path} is not an account database of this release")
-        return cls(connection, revoked)
+        database = cls(connection, revoked)
+        if marks[1] == BEFORE_INVITATIONS:
+            database._add_invitations()
+        return database
 
     def close(self) -> None:
         """No more calls."""
@@ -207,6 +241,91 @@ class AccountDatabase:
                 )
         return True
 
+    def invite(self, invitation: Invitation, token_hash: bytes) -> Invitation:
+        """Remember a new invitation; returns it with its number."""
+        with self._transaction():
+            (number,) = self._execute(
+                "INSERT INTO invitation (token_hash, inviter, user, admits_machine, uses, created, expires)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (
+                    token_hash,
+                    invitation.inviter,
+                    invitation.user,
+                    invitation.admits_machine,
+                    invitation.uses,
+                    invitation.created,
+                    invitation.expires,
+                ),
+            ).fetchone()
+        return replace(invitation, number=number)
+
+    def invitation(self, token_hash: bytes) -> Invitation | None:
+        """The invitation with this token."""
+        found = self._invitations("WHERE token_hash = ?", token_hash)
+        return found[0] if found else None
+
+    def invitations(self) -> list[Invitation]:
+        """All that there were, the oldest first."""
+        return self._invitations("ORDER BY id")
+
+    def withdraw(self, number: int) -> None:
+        """Whom an invitation has admitted stays, and nobody else comes; LocalMisuse if there is no such one."""
+        with self._transaction():
+            if not self._execute("UPDATE invitation SET is_withdrawn = 1 WHERE id = ?", (number,)).rowcount:
+                raise LocalMisuse(f"there is no invitation {number}: `p2psip invite --list` lists them")
+
+    def redeem(self, invitation: Invitation, account: Account, issue: Issue, date: float) -> bool:
+        """Remember whom it has admitted; False if somebody else came first."""
+        try:
+            with self._transaction():
+                (found,) = self._invitations("WHERE id = ?", invitation.number)
+                if found.is_withdrawn or not found.left(machines=is_peer_name(issue.user)):
+                    return False
+                is_new = self.account(account.name) is None
+                if not is_new and is_peer_name(account.name):
+                    return False
+                if is_new:
+                    self._insert(account)
+                if not self._record(issue):
+                    raise _NotToBeHad
+                use = (invitation.number, issue.user, issue.key_hash, date)
+                self._execute("INSERT INTO invitation_use (invitation, user, key_hash, date) VALUES (?, ?, ?, ?)", use)
+                return True
+        except (sqlite3.IntegrityError, _NotToBeHad):
+            return False
+
+    def invited(self) -> list[Invited]:
+        """How the accounts that there are came in, or got lines, by invitations."""
+        rows = self._execute(
+            "SELECT invitation_use.user, inviter, invitation, date FROM invitation_use"
+            " JOIN invitation ON invitation.id = invitation JOIN account ON account.name = invitation_use.user"
+            " WHERE date >= account.created ORDER BY date"
+        )
+        return [Invited(*row) for row in rows]
+
+    def _invitations(self, which: str, *values: object) -> list[Invitation]:
+        rows = self._execute(
+            "SELECT inviter, expires, uses, admits_machine, user, created, id, is_withdrawn FROM invitation " + which,
+            values,
+        ).fetchall()
+        return [self._invitation(row) for row in rows]
+
+    def _invitation(self, row: Row) -> Invitation:
+        inviter, expires, uses, admits_machine, user, created, number, is_withdrawn = row
+        used = self._execute("SELECT user, key_hash, date FROM invitation_use WHERE invitation = ?", (number,))
+        admitted = tuple(InvitationUse(*use) for use in used)
+        return Invitation(
+            inviter, expires, uses, bool(admits_machine), user, created, number, bool(is_withdrawn), admitted
+        )
+
+    def _add_invitations(self) -> None:
+        """A file of a release that had none."""
+        with self._transaction():
+            if self._one("PRAGMA user_version") == (BEFORE_INVITATIONS,):
+                for statement in filter(str.strip, _INVITATIONS.split(";")):
+                    self._execute(statement)
+                self._execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
     def add(self, account: Account) -> None:
         """A new account; LocalMisuse if the name is taken."""
         with self._transaction():
@@ -214,10 +333,13 @@ class AccountDatabase:
                 raise LocalMisuse(f"there is an account {account.name} already")
             if (owner := self.owner(account.name)) is not None:
                 raise LocalMisuse(f"the name {account.name} belongs to the account {owner}")
-            self._execute(
-                "INSERT INTO account (name, password_hash, is_admin, quota, created) VALUES (?, ?, ?, ?, ?)",
-                (account.name, account.password_hash, account.is_admin, account.quota, account.created),
-            )
+            self._insert(account)
+
+    def _insert(self, account: Account) -> None:
+        self._execute(
+            "INSERT INTO account (name, password_hash, is_admin, quota, created) VALUES (?, ?, ?, ?, ?)",
+            (account.name, account.password_hash, account.is_admin, account.quota, account.created),
+        )
 
     def set_password(self, name: str, password_hash: str) -> None:
         """Another password; LocalMisuse if there is no such account."""

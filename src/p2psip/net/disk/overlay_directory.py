@@ -52,7 +52,8 @@ class OverlayDirectory:
         # A peer's state directory has a configuration document as well, and no trust anchor's key.
         if not ((path / DOCUMENT).is_file() and (path / ANCHOR_KEY).is_file()):
             raise LocalMisuse(
-                f"{path.absolute()} is not the directory of an overlay: name the one that `p2psip overlay create` made"
+                f"{path.absolute()} is not the directory of an overlay: name the one that `p2psip overlay create` or"
+                " `p2psip up` made"
             )
         self.path = path
         self._bad_nodes: tuple[tuple[int, int, int], frozenset[NodeId]] | None = None

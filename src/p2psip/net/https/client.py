@@ -25,6 +25,7 @@ from p2psip.enrollment.client import (
     accept_certificate,
     read_answer,
     verify_first,
+    whole_fingerprint,
 )
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.protocol import (
@@ -82,6 +83,20 @@ async def fetch_configuration(url: str, fingerprint: str) -> Document:
     # from the URL as described in [RFC2818]".
     _check_name(url, certificate, str(urlsplit(url).hostname))
     return _proven(url, raw, fingerprint, None)
+
+
+async def fetch_invited(url: str, beginning: bytes, overlay: str) -> tuple[Document, str]:
+    """The configuration document of this overlay at `url`, proven by what an invitation has of the fingerprint of its
+    trust anchor; and that fingerprint, whole. Raises RequestFailed.
+    """
+    url = configuration_url(url)
+    raw, certificate = await _fetch(url, _unverified())
+    _check_name(url, certificate, str(urlsplit(url).hostname))
+    try:
+        trusted = whole_fingerprint(raw, beginning, overlay)
+    except ConfigurationError as error:
+        raise RequestFailed("no configuration", (_cause(url, str(error)),)) from None
+    return _proven(url, raw, trusted, overlay), trusted
 
 
 async def discover_configuration(
@@ -154,20 +169,26 @@ async def enroll(
     *,
     account: str | None = None,
     password: str | None = None,
+    invitation: bytes | None = None,
     nodeids: int = 1,
     other_servers: Sequence[str] = (),
 ) -> CertifiedIdentity:
-    """A certificate for `user` and `key` from one of the overlay's enrollment servers, with the account's password.
+    """A certificate for `user` and `key` from one of the overlay's enrollment servers, with the account's password, or
+    with the token of an invitation.
 
-    Without account and password: a renewal, which the key itself authenticates. `other_servers` are tried after
-    those that the configuration names. Raises RequestFailed with what each of them said.
+    Without either: a renewal, which the key itself authenticates. `other_servers` are tried after those that the
+    configuration names; who is invited is told where, and tries them before. Raises RequestFailed with what each of
+    them said.
     """
-    servers = list(dict.fromkeys([*configuration.enrollment_servers, *other_servers]))
+    named = configuration.enrollment_servers
+    servers = list(dict.fromkeys([*other_servers, *named] if invitation else [*named, *other_servers]))
     if not servers:
         raise LocalMisuse(f"the configuration of {configuration.instance_name} names no enrollment server")
     form = {"nodeids": str(nodeids)} if nodeids != 1 else {}
     if account is not None and password is not None:
         form |= {"username": account, "password": password}
+    if invitation is not None:
+        form["invitation"] = invitation.hex()
     request = make_request(key, user)
     causes: list[Cause] = []
     for server in servers:
@@ -222,7 +243,7 @@ async def _post(server: str, configuration: OverlayConfiguration, form: dict[str
         )
         response, body = await _answer(client, sent, ANSWER_SIZE_MAX)
     content_type = response.headers.get("content-type", "")
-    is_renewal = "password" not in form
+    is_renewal = form.keys().isdisjoint({"password", "invitation"})
     return read_answer(server, response.status_code, content_type, body, time.monotonic(), is_renewal=is_renewal)
 
 

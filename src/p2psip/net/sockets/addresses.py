@@ -113,6 +113,11 @@ def join_host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def bracketed(host: str) -> str:
+    """A host as it is typed where a port may follow."""
+    return f"[{host}]" if ":" in host else host
+
+
 def server_url(typed: str) -> str:
     """The URL of a server that is given as ADDRESS, ADDRESS:PORT or NAME:PORT; anything else, and a file, as it is."""
     if "://" in typed or Path(typed).exists():

@@ -1,0 +1,20 @@
+"""Commands by which machines and people come in."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from p2psip.base.errors import LocalMisuse
+
+
+def settings_of(listen: str | None) -> dict[str, object]:
+    """What `--listen` says of a peer's settings: one address for other peers and for phones. Raises LocalMisuse."""
+    if listen is None:
+        return {}
+    try:
+        host = ipaddress.ip_address(listen)
+    except ValueError:
+        raise LocalMisuse(f"--listen {listen!r} is not an IP address of this machine") from None
+    if host.is_unspecified:
+        raise LocalMisuse(f"--listen {listen}: every address is what there is without it")
+    return {"listen": [str(host)], "phone_listen": [str(host)]}

@@ -1,0 +1,109 @@
+"""`p2psip up`: begin an overlay on this machine, or start what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from p2psip.base.errors import LocalMisuse
+from p2psip.cli.joining import settings_of
+from p2psip.cli.terminal.progress import busy
+from p2psip.net.disk.home import MachineHome
+
+if TYPE_CHECKING:
+    from p2psip.daemon.state.state import PeerState
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
+
+HELP = """Begin an overlay on this machine, and run its first peer and its enrollment server, in the foreground.
+
+NAME is what the overlay is called; like a DNS name, but it need not exist in the DNS. Without it one is made up. Where
+there is an overlay or a peer already, that is started: so also after `p2psip join`. When all sockets are open, lines
+that begin with "ready" say so. SIGTERM or Ctrl-C ends it. `p2psip invite` lets other machines in.
+
+Examples:
+
+\b
+    p2psip up club.example
+    p2psip up
+"""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+Directory = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where all of it is kept. [.p2psip in the home directory]")
+]
+Listen = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="The address for peers and phones. [every address]")
+]
+
+
+@app.command(help=HELP)
+def up(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Name of the overlay: club.example.")] = None,
+    directory: Directory = None,
+    listen: Listen = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Found what is missing, become what runs."""
+    from p2psip.cli.run_peer import replace_process
+    from p2psip.daemon.control_client import is_running
+
+    home = MachineHome(directory) if directory is not None else MachineHome.usual()
+    settings = settings_of(listen)
+    overlay = _overlay(home, name, listen, as_json=as_json)
+    state = _peer(home, overlay, settings)
+    _check_name(state.configuration.instance_name, name, home)
+    if is_running(home.peer):
+        raise LocalMisuse(f"it runs already: `p2psip status --peer {home.peer}` shows how it does")
+    replace_process(home.peer, settings, as_json=as_json, overlay=overlay.path if overlay else None)
+
+
+def _overlay(home: MachineHome, name: str | None, listen: str | None, *, as_json: bool) -> OverlayDirectory | None:
+    """The overlay that begins here, or began here; None where a peer of another machine's is."""
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
+
+    if home.has_overlay:
+        return OverlayDirectory(home.overlay)
+    if home.has_peer:
+        return None
+    import random
+
+    from p2psip.cli.overlay.create import founding_date
+    from p2psip.cli.peer import host_name
+    from p2psip.daemon.joining.first_machine import found_here, made_up_name
+
+    rng = random.SystemRandom()
+    overlay = found_here(home.overlay, name or made_up_name(host_name(), rng), listen, rng, founding_date())
+    called = overlay.document().configuration.instance_name
+    if as_json:
+        facts = {"overlay": called, "directory": str(overlay.path), "fingerprint": overlay.anchor().fingerprint}
+        print(json.dumps(facts), flush=True)
+    else:
+        print(f"The overlay {called} is in {overlay.path}. Keep a copy in a safe place.", flush=True)
+    return overlay
+
+
+def _peer(home: MachineHome, overlay: OverlayDirectory | None, settings: Mapping[str, object]) -> PeerState:
+    from p2psip.daemon.state.state import load_state
+
+    if home.has_peer or overlay is None:
+        return load_state(home.peer)
+    import asyncio
+
+    from p2psip.cli.peer import host_name
+    from p2psip.daemon.joining.first_machine import make_first_peer
+
+    busy("enrolling this machine's peer")
+    return asyncio.run(make_first_peer(home.peer, overlay, host_name(), settings))
+
+
+def _check_name(called: str, name: str | None, home: MachineHome) -> None:
+    if name is not None and name.lower() != called:
+        raise LocalMisuse(
+            f"this machine is of {called} already: leave the name out, or begin {name} in another --directory than"
+            f" {home.directory}"
+        )
