@@ -258,10 +258,14 @@ def test_6_2_1_one_that_is_good_is_enough() -> None:
 
 @pytest.mark.must("8224 6.2/3", "8224 6.2.4/1")
 def test_6_2_4_orig_is_compared_with_the_request() -> None:
-    """ "the verification service MUST NOT treat the value in the "orig" [...] as the originating identity"."""
-    about = request(DATED)
+    """ "the verification service MUST NOT treat the value in the "orig" [...] as the originating identity": of what
+    says another than the request nobody is asked.
+    """
+    about, verifier = request(DATED), Verifier()
     about = about.replace(fields=about.fields.with_only("From", f"<sip:boss@{OVERLAY}>;tag=a"))
-    assert Verifier().status(with_identities(about, signed(about, "alice"))) == ("", 438)
+    assert verifier.status(with_identities(about, signed(about, "alice"))) == ("", 438)
+    assert verifier.status(with_identities(about, signed(about, "boss"))) == ("", 438)
+    assert verifier.asked == []
 
 
 @pytest.mark.must("8224 6.2/8", "8225 8.1/1")
