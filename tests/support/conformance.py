@@ -44,8 +44,8 @@ Each sentence of these documents that says MUST, and the tests that hold it; or 
   [RFC 8224](#rfc-8224-authenticated-identity) and [RFC 8225](#rfc-8225-passport)
 
 This page is made by `make conformance` from the marks in [tests](../tests) and the lists in [tests/rfc](../tests/rfc);
-do not edit it. A number such as 6.1.1/2 is the section, and which MUST of it. For thirty of them it was tried whether
-[their tests notice](mutations.md) that they are broken.
+do not edit it. A number such as 6.1.1/2 is the section, and which MUST of it. For more than a hundred of them it was
+tried whether [their tests notice](mutations.md) that they are broken.
 """
 
 DOCUMENT = """
