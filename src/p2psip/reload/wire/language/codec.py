@@ -478,7 +478,7 @@ def structure(
     """
 
     def declare(cls: type[S]) -> type[S]:
-        made = dataclasses.dataclass(frozen=True, slots=True, kw_only=kw_only)(cls)
+        made = dataclasses.dataclass(init=False, frozen=True, slots=True, kw_only=kw_only)(cls)
         hints = typing.get_type_hints(made, include_extras=True)
         made.codecs = {field.name: _field_codec(hints[field.name], field) for field in dataclasses.fields(made)}
         steps = tuple(_steps(made.codecs))
