@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from accounts import CHEAP
 
 from p2psip.cli.main import main
 from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.settings import make_settings
 from p2psip.daemon.state.state import save_document, save_identity, save_key, save_settings
+from p2psip.enrollment import passwords
 from p2psip.reload.config.document import parse
 from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
 from p2psip.sip.message.digest import logins
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """What a password costs, tests of enrollment look at; here each would be a tenth of a second or more."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(passwords, "USUAL", CHEAP)
+        yield
 
 
 @pytest.fixture
