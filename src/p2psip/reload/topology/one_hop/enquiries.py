@@ -235,6 +235,8 @@ class Enquiries:
     def take_asks(self, linked: Container[NodeId]) -> list[AskNode]:
         """The questions to be put since the last call; witnesses are those first who are `linked` with us."""
         asks: list[AskNode] = []
+        if not (self._comings.waits or self._doubting.waits):
+            return asks
         for node, coming in self._comings.begin():
             if node in self._members:
                 self._comings.end(node)

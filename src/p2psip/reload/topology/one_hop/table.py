@@ -242,7 +242,11 @@ class Table(OneHopPlace):
         """Attach to whom we want to be linked with and are not."""
         if self._is_leaving:
             return
-        for node in self._wanted.wanted(self._heard):
+        wanted = self._wanted.wanted(self._heard)
+        if self._links.issuperset(wanted):
+            # As after almost every message.
+            return
+        for node in wanted:
             if node not in self._links and node not in self._awaited and node not in self._shunned:
                 self._connect(node, now)
 

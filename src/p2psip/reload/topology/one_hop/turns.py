@@ -32,6 +32,11 @@ class Turns(Generic[T]):
         """How many wait or are under way."""
         return self._length + len(self._under_way)
 
+    @property
+    def waits(self) -> bool:
+        """True if anything has not begun."""
+        return self._length > 0
+
     def under_way(self, node: NodeId) -> T | None:
         """What is under way about `node`."""
         _, thing = self._under_way.get(node, (node, None))
