@@ -38,6 +38,8 @@ class Notes(Dialler):
     """Of the link that came up last."""
     _ups: set[int] = field(default_factory=set)
 
+    is_found_on_lan = False
+
     def __post_init__(self) -> None:
         super().__init__()
 

@@ -133,6 +133,7 @@ def run(
     node_index: Annotated[int | None, typer.Option(metavar="N", help="Which Node-ID of several to be.")] = None,
     listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers.")] = None,
     advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
+    multicast: Annotated[bool | None, typer.Option(help="Ask on the own links which peers are there.")] = None,
     port_mapping: Annotated[bool | None, typer.Option(help="Ask the router to let other peers in.")] = None,
     overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP and UDP, links between peers.")] = None,
     links: Annotated[list[str] | None, typer.Option(metavar="KIND", help="TLS or DTLS; more than once.")] = None,

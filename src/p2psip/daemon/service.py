@@ -227,6 +227,7 @@ class PeerService:
             link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
             relay=relay_terms(state.settings),
+            lan_port=state.settings.overlay_port if state.settings.multicast else 0,
             port_mapping_secret=derive_secret(state.identity.key, NONCES) if state.settings.port_mapping else b"",
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),

@@ -24,8 +24,9 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
+from p2psip.net.lan_ports import LanPorts
 from p2psip.net.router_streams import answer_on_stream
-from p2psip.net.sockets.addresses import with_zones
+from p2psip.net.sockets.addresses import zoned
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
 from p2psip.net.sockets.dtls_ports import DtlsPorts
 from p2psip.net.sockets.spare_ports import SparePorts
@@ -61,6 +62,8 @@ from p2psip.reload.paths.values import (
     Opened,
     PathEvent,
     Secure,
+    SendMulticast,
+    SendOnLan,
     SendSpare,
     SendStun,
     Stalled,
@@ -192,6 +195,7 @@ class NodeHost:
         )
         self._turn_ports = TurnPorts(self._at_relay_port)
         self._spares = SparePorts(self._tell)
+        self._lan = LanPorts(self._tell, lambda: core.node.is_found_on_lan, self._listening)
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wall_timer: asyncio.TimerHandle | None = None
@@ -219,6 +223,7 @@ class NodeHost:
 
     def start(self) -> None:
         """Let the node go and join."""
+        self._lan.refresh()
         self._watch_wall_clock()
         self.call(self._core.start)
 
@@ -232,6 +237,7 @@ class NodeHost:
         self._dtls.close()
         self._turn_ports.close_all()
         self._spares.close_all()
+        self._lan.close_all()
         for timer in (self._timer, self._wall_timer):
             if timer is not None:
                 timer.cancel()
@@ -307,6 +313,8 @@ class NodeHost:
                 self._spares.send(spare, remote, data)
             case CloseSpare(spare):
                 self._spares.close(spare)
+            case SendMulticast() | SendOnLan():
+                self._lan.do(effect)
             case AskStream(remote, request):
                 self._spawn(self._ask_stream(remote, request))
             case MoveLink(number, local, remote):
@@ -435,10 +443,10 @@ class NodeHost:
         """Connect; the handshake begins when this connection is the one that is chosen."""
         path, candidate = wanted.path, wanted.candidate
         try:
-            zoned = _with_zones(candidate.address)
-            if zoned != (candidate.address,):
+            hosts = zoned(candidate.address)
+            if hosts != (candidate.address,):
                 del self._opening[path]
-                self._tell(Zoned(path, zoned))
+                self._tell(Zoned(path, hosts))
             elif candidate.is_stream:
                 await self._open_tls(wanted)
             else:
@@ -576,6 +584,7 @@ class NodeHost:
         if wall.is_trusted != known.is_trusted or abs(wall.offset - known.offset) > WALL_JUMP_S:
             self._other(Note("the date has changed", {"is_trusted": wall.is_trusted}))
             self.call(lambda now: self._core.set_wall_clock(wall, now))
+        self._lan.refresh()
         # The loop's clock stands still while the machine sleeps, the peer's does not.
         self._arm()
         self._wall_timer = self._loop.call_later(WALL_CHECK_S, self._watch_wall_clock)
@@ -588,12 +597,3 @@ def _kind_of(stream: SocketStream) -> OverlayLinkType:
 
 def _nothing(now: float) -> None:
     """No input: what is left to be done is done."""
-
-
-def _with_zones(address: Address) -> tuple[Address, ...]:
-    """The wire knows no zones: where a link-local address may be."""
-    try:
-        return tuple(Address(host, address.port) for host in with_zones(address.host))
-    except OSError:
-        # No file descriptor is left to ask by; then there is none to dial with either.
-        return (address,)

@@ -41,6 +41,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     listen: tuple[str, ...] = ("0.0.0.0", "::")
     advertise: tuple[str, ...] = ()
     port_mapping: bool = False
+    multicast: bool = True
     overlay_port: Port = 6084
     links: tuple[Literal["TLS", "DTLS"], ...] = ("TLS", "DTLS")
     path_mtu: Annotated[int, msgspec.Meta(ge=576, le=9000)] = 1280
@@ -213,6 +214,10 @@ advertise = {advertise}
 # Whether this machine's router is asked to let other peers in to the ports of this one (PCP, NAT-PMP, UPnP), in the
 # place of a port forwarding. `p2psip nat` says what came of it.
 port_mapping = {port_mapping}
+
+# Whether this peer asks on its own links (LAN, WLAN), by multicast, which peers of its overlay are there, and answers
+# those that ask. Then peers of one site need no address of each other. UDP port 6085, and nothing leaves the link.
+multicast = {multicast}
 
 # Port of the links between peers (RELOAD): TCP for those over TLS, UDP for those over DTLS. Open it in the firewall.
 overlay_port = {overlay_port}

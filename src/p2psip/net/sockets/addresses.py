@@ -48,6 +48,15 @@ def with_zones(host: str) -> list[str]:
     return [f"{host}%{zone}" for zone in zones] or [host]
 
 
+def zoned(address: Address) -> tuple[Address, ...]:
+    """The wire knows no zones: where a link-local address may be."""
+    try:
+        return tuple(Address(host, address.port) for host in with_zones(address.host))
+    except OSError:
+        # No file descriptor is left to ask by; then there is none to dial with either.
+        return (address,)
+
+
 def host_towards(remote: tuple[str, int]) -> str:
     """Our address as a remote sees it, on this machine's own word: no packet is sent. Raises OSError where no way is,
     UnicodeError or OverflowError where the address is none.

@@ -96,6 +96,12 @@ WAYS_IN: Final = 3
 WAYS_TRIED_MAX: Final = 32
 """Addresses of which is remembered what came of looking for the overlay there."""
 
+LAN_QUESTIONS_MAX: Final = 8
+"""Questions by multicast to which answers are still taken."""
+
+HEARD_MAX: Final = 16
+"""Addresses of peers that were found on the links of this machine."""
+
 RESPONSES_HELD_MAX: Final = 128
 """Responses that wait for a connection to whoever asked (RFC 7263)."""
 

@@ -379,6 +379,11 @@ class Node:
         """By which ways the overlay, or another part of it, was sought last, and what came of each."""
         return tuple(self._bootstrap.ways)
 
+    @property
+    def is_found_on_lan(self) -> bool:
+        """True if we search the links of this machine by multicast, and can be found there."""
+        return self._bootstrap.is_on_lan
+
     def same_node_id_at(self, now: float) -> str:
         """Where another machine with our Node-ID is, or was until a moment ago; empty if there is none."""
         return self._twins.at(now)

@@ -20,6 +20,7 @@ from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
 from p2psip.reload.node.connecting.intents import Intents
+from p2psip.reload.node.connecting.lan_search import LanSearch
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
 from p2psip.reload.node.connecting.nat.datagram_watch import DatagramWatch
 from p2psip.reload.node.connecting.nat.port_mapping import PortMapping
@@ -107,6 +108,7 @@ class ConnectingRoom:
             may_start_alone=settings.may_start_alone,
             is_client=settings.is_client,
             remembered=settings.contacts,
+            lan=LanSearch(exchange, ground.admission, topology, rng, settings.lan_port),
         )
         self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)
         self.datagrams = DatagramWatch(exchange, paths, self.intents, self.surveying, rng)

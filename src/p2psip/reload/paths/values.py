@@ -392,8 +392,33 @@ class StreamAnswered:
     answer: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SendMulticast(Effect):
+    """Send to everybody who listens on each link of this machine; what answers to it is `LanArrived`."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendOnLan(Effect):
+    """Send to one whose question to all has come."""
+
+    remote: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LanArrived:
+    """A datagram to all who listen on a link (`is_to_all`), or one to where a question of ours came from."""
+
+    remote: Address
+    data: bytes
+    is_to_all: bool
+
+
 PathEvent = (
-    RouterFound
+    LanArrived
+    | RouterFound
     | StreamAnswered
     | SpareOpened
     | SpareArrived

@@ -69,3 +69,21 @@ class ReachAns(Struct):
 
     port: Uint16
     members: Annotated[tuple[NodeId, ...], Vector(1)]
+
+
+LAN: Final = b"lan"
+"""The name of what follows, which goes by multicast: which peers are there (docs/decisions/multicast.md)."""
+
+
+@structure
+class LanReq(Struct):
+    """Who is in the overlay, and where are your links? `padding` makes the question longer than its answer."""
+
+    padding: Opaque8
+
+
+@structure
+class LanAns(Struct):
+    """At this port of the address from which this comes."""
+
+    port: Uint16

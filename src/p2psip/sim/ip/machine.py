@@ -42,6 +42,8 @@ class Interface:
     gateways: dict[int, str] = field(default_factory=dict)
     """By IP version who knows the way to everywhere else; on a public network that is the network."""
     is_up: bool = True
+    groups: set[str] = field(default_factory=set)
+    """The multicast addresses that it takes packets for."""
 
     def add(self, host: str) -> None:
         """Have another address; whoever had it before is without it."""
@@ -175,6 +177,20 @@ class Machine:
         made = self._udp[local] = UdpSocket(self, local, user)
         return made
 
+    def join(self, group: Address, user: Callable[[UdpSocket, Address, bytes], None]) -> UdpSocket:
+        """A socket for what is sent to a group, on every interface that there is now."""
+        for interface in self.interfaces:
+            interface.groups.add(group.host)
+        made = self._udp[group] = UdpSocket(self, group, user)
+        return made
+
+    def spread(self, group: Address, port: int, data: bytes) -> None:
+        """Send a datagram to a group, by every interface that is up, from a port at its first address."""
+        for interface in self.interfaces:
+            host = interface.host_of(version_of(group.host))
+            if interface.is_up and host is not None:
+                self.internet.spread(interface, Packet(Protocol.UDP, Address(host, port), group, data))
+
     def listen(self, local: Address, accept: Callable[[VirtualStream], None]) -> VirtualStreamListener:
         """Accept streams at an address. Raises SocketRefused."""
         local = self._bind(local, self._listeners)
@@ -207,7 +223,8 @@ class Machine:
 
     def receive(self, interface: Interface, packet: Packet) -> None:
         """A packet has come."""
-        if not self.is_on or self.is_asleep or not self._has(packet.destination.host):
+        is_ours = self._has(packet.destination.host) or packet.destination.host in interface.groups
+        if not self.is_on or self.is_asleep or not is_ours:
             return
         payload = packet.payload
         if isinstance(payload, IcmpError):
@@ -216,7 +233,7 @@ class Machine:
             self._segment(packet, payload)
         elif (socket := self._udp_at(packet.destination)) is not None:
             socket.receive(packet.destination, packet.source, payload)
-        else:
+        elif packet.destination.host not in interface.groups:
             error = IcmpError(Unreachable.PORT, packet)
             self._reply(Packet(Protocol.ICMP, packet.destination._replace(port=0), packet.source, error))
 

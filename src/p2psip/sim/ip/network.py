@@ -183,6 +183,16 @@ class Internet:
         for delay_s in delays:
             self.clock.at(self.now + delay_s, lambda: self._arrive(there, fitting, next_hop))
 
+    def spread(self, sender: Interface, packet: Packet) -> None:
+        """Take a packet from an interface to all others of its network that take packets for that group."""
+        network = sender.network
+        for holder in dict.fromkeys(network.holders.values()):
+            if holder is sender or packet.destination.host not in holder.groups:
+                continue
+            self._tell("sent", packet)
+            for delay_s in network.way.delays(packet.fragments, self._rng):
+                self.clock.at(self.now + delay_s, lambda to=holder: to.is_up and to.owner.receive(to, packet))
+
     def _arrive(self, network: Network, packet: Packet, next_hop: str) -> None:
         holder = network.holders.get(next_hop)
         if holder is None or not holder.is_up:

@@ -95,7 +95,8 @@ class InternetSite:
 class InternetSites:
     """See above. With `ip` 6 it has IPv6 alone, and no NATs; `authority` is a certificate that every peer shows beside
     its own, so that handshakes are as large as those with X.509; with `is_full_size` all certificates and signatures
-    are as long as real ones. `settings` replace fields of the configuration.
+    are as long as real ones. `has_multicast`: peers ask for each other on their links. `settings` replace fields of
+    the configuration.
     """
 
     def __init__(
@@ -106,9 +107,11 @@ class InternetSites:
         link_types: Sequence[OverlayLinkType] = NO_ICE,
         authority: bytes = b"",
         is_full_size: bool = False,
+        has_multicast: bool = False,
         **settings: object,
     ) -> None:
         self.seed = seed
+        self._has_multicast = has_multicast
         self._ip = ip
         self.meter = Meter()
         self.internet = Internet(seed)
@@ -269,9 +272,10 @@ class InternetSites:
         continuity = site.disk.open()
         # With ICE a peer finds out for itself as whom others see it.
         no_ice = self.document.configuration.no_ice
-        # So it does where its router maps its ports.
+        # So it does where its router maps its ports; and on a LAN with nobody outside it is where it is.
         maps = isinstance(site.nat, MappingNat)
-        known_as = [site.advertised] if no_ice and not maps else machine.hosts
+        is_here = maps or self._has_multicast
+        known_as = [site.advertised] if no_ice and not is_here else machine.hosts
         peer = make_peer(
             site.name,
             identity,
@@ -284,10 +288,11 @@ class InternetSites:
                 may_start_alone=site.number == 0,
                 addresses={
                     Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
-                    Purpose.SIP: (Address(machine.hosts[0] if maps else site.advertised, PEER_SIP_PORT),),
+                    Purpose.SIP: (Address(machine.hosts[0] if is_here else site.advertised, PEER_SIP_PORT),),
                     Purpose.CALLS: () if no_ice else tuple(Address(host, PEER_SIP_PORT) for host in known_as),
                 },
                 link_types=self._link_types,
+                lan_port=OVERLAY_PORT if self._has_multicast else 0,
                 relay=site.relay,
                 port_mapping_secret=site.name.encode() if maps else b"",
             ),
@@ -300,9 +305,10 @@ class InternetSites:
         credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
         own = site.phone_side.host
-        driver.listen([Address(own, OVERLAY_PORT)])
+        driver.listen([Address(own, OVERLAY_PORT), Address(own, PEER_SIP_PORT)])
         driver.listen_datagrams([Address(own, OVERLAY_PORT)])
-        driver.listen([Address(own, PEER_SIP_PORT)])
+        if self._has_multicast:
+            driver.listen_lan()
         if not no_ice:
             driver.listen_datagrams([Address(own, PEER_SIP_PORT)], is_for_calls=True)
         driver.listen_phones([Address(host, PHONE_PORT) for host in machine.hosts])

@@ -35,12 +35,15 @@ from p2psip.reload.paths.values import (
     CloseSpare,
     CutIfSilent,
     HangUp,
+    LanArrived,
     Listening,
     MoveLink,
     Open,
     Opened,
     PathEvent,
     Secure,
+    SendMulticast,
+    SendOnLan,
     SendSpare,
     SendStun,
     SpareArrived,
@@ -68,6 +71,9 @@ from p2psip.sim.ip.secured import (
 from p2psip.sim.ip.virtual_streams import VirtualStream, VirtualStreamListener
 from p2psip.sim.sites.disk import Disk
 from p2psip.turn.values import CloseRelay, TurnRelay
+
+LAN_GROUP = Address("239.255.60.84", 6085)
+"""Where questions to all on a link go; over IPv4 alone."""
 
 
 class Core(Protocol):
@@ -118,6 +124,7 @@ class NodeDriver:
         self._effects: deque[Effect] = deque()
         self._is_settling = False
         self._armed_at: float | None = None
+        self._lan: UdpSocket | None = None
 
     def listen(self, addresses: Iterable[Address]) -> None:
         """Accept streams there. Raises SocketRefused."""
@@ -132,6 +139,13 @@ class NodeDriver:
             if is_for_calls:
                 self._for_calls.add(bound.local)
             self._listens(address)
+
+    def listen_lan(self) -> None:
+        """Ask on the machine's links, and hear there."""
+        self.machine.join(LAN_GROUP, lambda _, remote, data: self._tell(LanArrived(remote, data, True)))
+        self._lan = self.machine.udp(
+            Address("0.0.0.0", 0), lambda _, remote, data: self._tell(LanArrived(remote, data, False))
+        )
 
     def _bind(self, address: Address) -> DatagramPort:
         made = DatagramPort(
@@ -207,6 +221,12 @@ class NodeDriver:
                     connection.secure()
             case SendStun(local, remote, data):
                 self._send_datagram(local, remote, data)
+            case SendMulticast(data):
+                if self._lan is not None:
+                    self.machine.spread(LAN_GROUP, self._lan.local.port, data)
+            case SendOnLan(remote, data):
+                if self._lan is not None:
+                    self._lan.send(remote, data)
             case SendSpare(spare, remote, data):
                 self._send_spare(spare, remote, data)
             case CloseSpare(spare):

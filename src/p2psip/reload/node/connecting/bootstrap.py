@@ -14,13 +14,14 @@ from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
+from p2psip.reload.node.connecting.lan_search import LanSearch
 from p2psip.reload.node.connecting.ways_in import WayIn, WaysTried
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_IN
+from p2psip.reload.node.limits import CONTACTS_KEPT, HEARD_MAX, WAYS_IN
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import SLOWER
-from p2psip.reload.paths.values import Candidate, Purpose, Refusal, Session
+from p2psip.reload.paths.values import Candidate, LanArrived, Purpose, Refusal, Session
 from p2psip.reload.topology.plugin import Topology
 
 LOST_LOOK_S = 45.0
@@ -29,6 +30,12 @@ are one within two minutes, however seldom all peers look for another part."""
 
 LOST_LOOK_MAX_S = 24 * 3600.0
 """How long after its loss a neighbour is looked for so often; who has its address after that is another, as likely."""
+
+HEARD_S = 60.0
+"""How long a peer that was found by multicast is dialled there."""
+
+HEARING_S = 1.5
+"""How long answers to it are waited for before we begin an overlay."""
 
 ASK_AFTER_S = 30.0
 """How long, on average, after the ring has changed a peer is asked where it can be dialled: others are busy joining."""
@@ -65,6 +72,7 @@ class Bootstrap:
         may_start_alone: bool,
         is_client: bool,
         remembered: Sequence[Address],
+        lan: LanSearch,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -88,6 +96,10 @@ class Bootstrap:
         """What came of each way in."""
         self._passed_over: set[Address] = set()
         """Where somebody was slower to answer than one who turned out to be nobody that we could believe."""
+        self._lan = lan
+        self._heard: dict[Address, float] = {}
+        """Where peers were found by multicast, and when."""
+        self._sought_since: float | None = None
         self._is_dialling = False
         self._is_shut_out = False
 
@@ -96,6 +108,9 @@ class Bootstrap:
 
         Last comes a node that we are linked with and that was no peer when we heard of it: it may be one by now.
         """
+        if self._sought_since is None:
+            self._sought_since = now
+        self._look_around(now)
         if self._is_dialling:
             return
         peers = [] if is_probe else [node for node in sorted(self._connections) if node in self._topology.routes]
@@ -136,6 +151,7 @@ class Bootstrap:
             WayIn.REMEMBERED: self._remembered,
             WayIn.CONFIGURED: self._configured(),
             WayIn.LOST: self._lost,
+            WayIn.MULTICAST: self._heard,
         }
         ways: dict[Address, WayIn] = {}
         for way, known in sources.items():
@@ -171,6 +187,33 @@ class Bootstrap:
         link_types = self._whereabouts.dialled_types(Purpose.RELOAD)
         candidates = tuple(Candidate(address, link_type) for address in addresses for link_type in link_types)
         return Session(Purpose.RELOAD, candidates)
+
+    # Peers on the same link
+
+    @property
+    def is_on_lan(self) -> bool:
+        """True if peers there are asked for, and we answer."""
+        return self._lan.is_on
+
+    def _look_around(self, now: float) -> None:
+        self._heard = {address: at for address, at in self._heard.items() if now < at + HEARD_S}
+        if self._lan.ask(now) and not self._heard:
+            self.ways.nobody(WayIn.MULTICAST, "nobody has answered", now)
+
+    def handle_lan(self, event: LanArrived, now: float) -> None:
+        """Something was heard on a link of this machine: a peer that is found there is dialled at once, beside whatever
+        is dialled already.
+        """
+        if (found := self._lan.handle(event, now)) is None:
+            return
+        node, address = found
+        self.ways.answered(WayIn.MULTICAST)
+        if node in self._connections or address in self._heard or len(self._heard) >= HEARD_MAX:
+            return
+        self._heard[address] = now
+        is_probe = bool(self._topology.routes)
+        if self._connections.dial(self._session([address]), Bootstrapping(is_probe), now) is not None:
+            self.ways.begun({address: WayIn.MULTICAST}, now)
 
     def find_way(self, now: float) -> None:
         """Nobody that we are linked with answers: dial who else is remembered or configured."""
@@ -266,9 +309,17 @@ class Bootstrap:
 
     def begin_if_allowed(self, why: str, now: float) -> None:
         """Begin the overlay: whoever we know is not there, or is outside of the ring like us."""
-        if self._may_begin and not self._topology.is_serving:
+        if self._may_begin and not self._topology.is_serving and not self._is_listening(now):
             self._exchange.note("begins the overlay", why=why)
             self._topology.start_alone(now)
+
+    def _is_listening(self, now: float) -> bool:
+        """True while somebody on the same link may still say that there is an overlay. Who is at a configured address
+        was chosen to begin it, and does not wait.
+        """
+        is_chosen = not set(self._configured()).isdisjoint(self._whereabouts.known(Purpose.RELOAD))
+        since = now if self._sought_since is None else self._sought_since
+        return self._lan.is_on and not is_chosen and now < since + HEARING_S
 
     # Neighbours that were lost
 

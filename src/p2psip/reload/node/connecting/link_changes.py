@@ -37,6 +37,7 @@ from p2psip.reload.paths.values import (
     ROUTER_SPARE,
     Candidate,
     Ended,
+    LanArrived,
     Lapsed,
     LinkDoubted,
     LinkHolds,
@@ -196,6 +197,8 @@ class LinkChanges:
             self._datagrams.handle_stun(event, now)
         if isinstance(event, Stalled):
             self._stalled(event, now)
+        elif isinstance(event, LanArrived):
+            self._bootstrap.handle_lan(event, now)
         elif isinstance(event, RouterFound):
             self._port_mapping.use_router(event.router, now)
         elif isinstance(event, StreamAnswered):

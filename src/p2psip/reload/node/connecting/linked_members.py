@@ -19,7 +19,7 @@ from p2psip.reload.security.keys import digest
 from p2psip.reload.security.roles import Member, Signer, Verifier
 from p2psip.reload.wire.language.primitives import DecodeError
 from p2psip.reload.wire.message import Message
-from p2psip.reload.wire.security_block import CertHashNodeId
+from p2psip.reload.wire.security_block import CertHashNodeId, GenericCertificate, Signature
 
 GRACE_S = 1.0
 """A link is looked at so long after its certificate has ended: then it has, however dates are rounded."""
@@ -50,6 +50,12 @@ class LinkedMembers:
     def check(self, certificates: Sequence[bytes], now: float) -> Member:
         """Whose certificates these are, which a handshake has proved. Raises SecurityError."""
         return self._verifier.check(certificates, self.wall.date(now), self.wall.is_trusted)
+
+    def verify(
+        self, prefix: bytes, signature: Signature, certificates: Sequence[GenericCertificate], now: float
+    ) -> Signer:
+        """Whose a signature is that came over no link. Raises SecurityError."""
+        return self._verifier.verify(prefix, signature, certificates, self.wall.date(now), self.wall.is_trusted)
 
     def enter(self, number: int, node: NodeId, member: Member, now: float, *, has_attached: bool = True) -> None:
         """A link has come up; its other end is `node`, as which `member` may act.

@@ -21,6 +21,7 @@ class WayIn(enum.Enum):
     REMEMBERED = "remembered"
     CONFIGURED = "configured"
     LOST = "lost neighbour"
+    MULTICAST = "multicast"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,16 @@ class WaysTried:
         """A way has given no address."""
         self._enter(WayTried(way, None, now, reason))
 
+    def answered(self, way: WayIn) -> None:
+        """It has given one now."""
+        self._tried.pop((way, None), None)
+
     def failed(self, refusals: Iterable[Refusal], reason: str, now: float) -> None:
         """None of those that are being dialled is a way in, for these reasons; where none is known, for `reason`."""
+        refusals = list(refusals)
         self._refused(refusals, now)
-        for each in self._dialled():
+        # Beside these others may be under way.
+        for each in () if refusals else self._dialled():
             self._enter(WayTried(each.way, each.address, now, reason))
 
     def won(self, address: Address, refusals: Iterable[Refusal], now: float) -> None:
