@@ -1,4 +1,5 @@
-"""The README's first overlay, typed by the letter: two machines, their terminals, and what they print.
+"""The README's first overlay, typed by the letter, and the same by hand as docs/operating.md has it: two machines,
+their terminals, and what they print.
 
 Each machine is a network namespace with a host name and a home directory of its own; each terminal is a shell that
 begins in the home directory. What the page shows is what must come, but for what chance makes (Node-IDs, passwords,
@@ -27,26 +28,51 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
 ANSWER_MAX_S = 120.0
 PROMPT = re.compile(r"^\$ ", re.MULTILINE)
 """The shell's."""
 
-TERMINALS = {
-    "### 1.": ["hill 1"],
-    "### 2.": ["hill 1"],
-    "### 3.": ["hill 2"],
-    "### 4.": ["valley 1"],
-    "### 5.": ["hill 3", "valley 2"],
-    "### 6.": ["valley 2", "hill 3"],
-}
-"""At which machine, and in which of its terminals, the commands of each section are typed, block by block."""
+
+@dataclass(frozen=True)
+class Page:
+    """A page; and at which machine, in which of its terminals, each section's commands are typed, block by block."""
+
+    name: str
+    terminals: dict[str, list[str]]
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return (ROOT / self.name).read_text()
+
+
+SHORT = Page(
+    "README.md",
+    {"### 1.": ["hill 1"], "### 2.": ["hill 2"], "### 3.": ["valley 1"], "### 4.": ["valley 2", "hill 2"]},
+)
+BY_HAND = Page(
+    "docs/operating.md",
+    {
+        "### 1.": ["hill 1"],
+        "### 2.": ["hill 1"],
+        "### 3.": ["hill 2"],
+        "### 4.": ["valley 1"],
+        "### 5.": ["hill 3", "valley 2"],
+        "### 6.": ["valley 2", "hill 3"],
+    },
+)
+
+COMMANDS_MAX = 5
+CALL_MAX_S = 60.0
+"""From nothing to the first call, by the short way: how many commands, and how long it takes."""
 
 QUESTIONS = ("New ", "Account password of ")
 """How a question of a command begins."""
 
 VARIABLE = re.compile(
-    r"(?<=assword: )\S+|(?<=password = )\S+|[0-9a-f]{64}|[0-9a-f]{32}|/home/you"
+    r"(?<=assword: )\S+|(?<=password = )\S+|[a-z]+@club\.example/[0-9a-z-]+|[0-9a-f]{64}|[0-9a-f]{32}|/home/you"
+    r"|\d{4}-\d\d-\d\d|\d\d:\d\d(?= UTC)"
     r"|-?\d+(?:\.\d+)?(?= (?:m?s|dBFS|packets)\b)"
 )
 """What is another one each time."""
@@ -60,10 +86,10 @@ class Step:
     shown: list[str] = field(default_factory=list)
 
 
-def sections() -> Iterator[tuple[str, list[Step]]]:
+def sections(page: Page) -> Iterator[tuple[str, list[Step]]]:
     """The terminal, and what is typed there, in the order of the page."""
-    for heading, terminals in TERMINALS.items():
-        body = README[README.index(f"\n{heading}") :].partition("\n###")[2]
+    for heading, terminals in page.terminals.items():
+        body = page.text[page.text.index(f"\n{heading}") :].partition("\n###")[2]
         body = body[: body.find("\n###")] if "\n###" in body else body
         blocks = [
             block for block in re.findall(r"^```\n(.*?)^```", body, re.MULTILINE | re.DOTALL) if block.startswith("$ ")
@@ -200,10 +226,11 @@ def machines(tmp_path: Path) -> Iterator[dict[str, Machine]]:
 class Reader:
     """Somebody who does what the page says, and notes what is shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: Page) -> None:
         self.noted: dict[str, str] = {}
         """What came in the place of what the page shows."""
-        self.accounts = dict(re.findall(r"^(\w+)@club\.example added\. Account password: (\S+)", README, re.MULTILINE))
+        added = r"^(\w+)@club\.example added\. Account password: (\S+)"
+        self.accounts = dict(re.findall(added, page.text, re.MULTILINE))
 
     def follow(self, terminal: Terminal, home: Path, steps: list[Step]) -> None:
         """Type the commands, and look at what comes."""
@@ -240,24 +267,60 @@ class Reader:
                 assert self.noted.setdefault(sample, came) == came, f"{came} where the page has {sample}"
 
 
-def test_the_first_overlay_by_the_letter(machines: dict[str, Machine]) -> None:
-    """From nothing to a call between two machines, by what the page says and shows."""
-    reader = Reader()
+def follow(page: Page, machines: dict[str, Machine]) -> dict[str, Terminal]:
+    """Do what the page says; the terminals, which whoever asks closes."""
+    reader = Reader(page)
     terminals: dict[str, Terminal] = {}
     try:
-        for name, steps in sections():
+        for name, steps in sections(page):
             machine = machines[name.split()[0]]
             if name not in terminals:
                 terminals[name] = Terminal(machine)
             else:
                 terminals[name].wait(PROMPT)
             reader.follow(terminals[name], machine.home, steps)
-        terminals["hill 3"].wait(PROMPT)
-        log = terminals["hill 2"].wait(re.compile(r"^.*(warning|error|begins the overlay).*$", re.MULTILINE))[0]
-        assert "begins the overlay" in log
-        for machine in machines.values():
-            (passwords,) = machine.home.glob("*.txt")
-            assert passwords.stat().st_mode & 0o077 == 0
+    except BaseException:
+        close(terminals)
+        raise
+    return terminals
+
+
+def close(terminals: dict[str, Terminal]) -> None:
+    """Hang up all of them."""
+    for terminal in terminals.values():
+        terminal.close()
+
+
+def check(machines: dict[str, Machine], first: Terminal) -> None:
+    """The first peer has begun the overlay, and no password can be read by others."""
+    log = first.wait(re.compile(r"^.*(warning|error|begins the overlay).*$", re.MULTILINE))[0]
+    assert "begins the overlay" in log
+    for machine in machines.values():
+        (passwords,) = machine.home.glob("*.txt")
+        assert passwords.stat().st_mode & 0o077 == 0
+
+
+def test_the_first_overlay_in_five_commands_and_less_than_a_minute(machines: dict[str, Machine]) -> None:
+    """From nothing to a call between two machines, by what the README says and shows."""
+    before_the_phones = [steps for name, steps in sections(SHORT)][: len(SHORT.terminals) - 1]
+    assert sum(len(steps) for steps in before_the_phones) <= COMMANDS_MAX
+    began_at = time.monotonic()
+    terminals = follow(SHORT, machines)
+    try:
+        took_s = time.monotonic() - began_at
+        print(f"from nothing to the end of the first call: {took_s:.1f} s")
+        assert took_s < CALL_MAX_S
+        terminals["hill 2"].wait(PROMPT)
+        check(machines, terminals["hill 1"])
     finally:
-        for terminal in terminals.values():
-            terminal.close()
+        close(terminals)
+
+
+def test_the_first_overlay_by_hand(machines: dict[str, Machine]) -> None:
+    """The same one by one, with accounts and a fingerprint, as the operators' page has it."""
+    terminals = follow(BY_HAND, machines)
+    try:
+        terminals["hill 3"].wait(PROMPT)
+        check(machines, terminals["hill 2"])
+    finally:
+        close(terminals)

@@ -52,7 +52,7 @@ DAMAGED = "this code is damaged or mistyped: copy it whole, as `p2psip invite` p
 
 
 @dataclass(frozen=True, slots=True)
-class CodePlace:
+class MeetingPlace:
     """A host, and the ports at which it enrolls members and is a peer; 0 where it does not."""
 
     host: str
@@ -68,7 +68,7 @@ class JoinCode:
     fingerprint: bytes
     """The first FINGERPRINT_BYTES of the trust anchor's."""
     token: bytes = field(repr=False)
-    places: tuple[CodePlace, ...]
+    places: tuple[MeetingPlace, ...]
     admits_machine: bool = True
     user: str = ""
     """For whose line it is, as the part before the @; "" if for none."""
@@ -109,19 +109,19 @@ class JoinCode:
         return head + self.fingerprint + self.token + b"".join(map(_packed, self.places))
 
 
-def places_of(enrollment: Iterable[tuple[str, int]], bootstrap: Iterable[tuple[str, int]]) -> tuple[CodePlace, ...]:
+def places_of(enrollment: Iterable[tuple[str, int]], bootstrap: Iterable[tuple[str, int]]) -> tuple[MeetingPlace, ...]:
     """Where one is enrolled and where peers are, a host that does both as one place; as many as a code has room for."""
-    enrollment, found = list(enrollment), dict[str, CodePlace]()
+    enrollment, found = list(enrollment), dict[str, MeetingPlace]()
     for host, port in enrollment:
-        found.setdefault(host, CodePlace(host, enrollment_port=port))
+        found.setdefault(host, MeetingPlace(host, enrollment_port=port))
     for host, port in bootstrap:
-        known = found.get(host, CodePlace(host))
+        known = found.get(host, MeetingPlace(host))
         if not known.bootstrap_port:
-            found[host] = CodePlace(host, known.enrollment_port, port)
+            found[host] = MeetingPlace(host, known.enrollment_port, port)
     return tuple(found.values())[:PLACES_MAX]
 
 
-def _packed(place: CodePlace) -> bytes:
+def _packed(place: MeetingPlace) -> bytes:
     try:
         packed = ipaddress.ip_address(place.host).packed
         flags = _IPV4 if len(packed) == 4 else _IPV6
@@ -152,7 +152,7 @@ class _Reader:
         """None if it is none of ours."""
         flags = self._take(1)[0]
         beginning, token = self._take(FINGERPRINT_BYTES), self._take(TOKEN_BYTES)
-        places: list[CodePlace] = []
+        places: list[MeetingPlace] = []
         while self._data and not self._is_short and len(places) < PLACES_MAX:
             place = self._place()
             if place is None:
@@ -162,7 +162,7 @@ class _Reader:
             return None
         return JoinCode(overlay, beginning, token, tuple(places), bool(flags & _ADMITS_MACHINE), user)
 
-    def _place(self) -> CodePlace | None:
+    def _place(self) -> MeetingPlace | None:
         flags = self._take(1)[0]
         match flags & _FAMILY:
             case family if family in (_IPV4, _IPV6) and not flags & ~_FLAGS:
@@ -174,7 +174,7 @@ class _Reader:
             case _:
                 return None
         enrollment = self._port(flags & _ENROLLS, flags & _ENROLLMENT_PORT_FOLLOWS, ENROLLMENT_PORT)
-        return CodePlace(
+        return MeetingPlace(
             host, enrollment, self._port(flags & _BOOTSTRAPS, flags & _BOOTSTRAP_PORT_FOLLOWS, BOOTSTRAP_PORT)
         )
 

@@ -16,8 +16,8 @@ from p2psip.enrollment.join_codes import (
     FINGERPRINT_BYTES,
     PLACES_MAX,
     TOKEN_BYTES,
-    CodePlace,
     JoinCode,
+    MeetingPlace,
     _checksum,
     _encoded,
     places_of,
@@ -25,7 +25,7 @@ from p2psip.enrollment.join_codes import (
 
 FINGERPRINT = bytes(range(FINGERPRINT_BYTES))
 TOKEN = bytes(range(100, 100 + TOKEN_BYTES))
-HILL = CodePlace("192.168.7.1", 8443, 6084)
+HILL = MeetingPlace("192.168.7.1", 8443, 6084)
 CODE = JoinCode("club.example", FINGERPRINT, TOKEN, (HILL,))
 
 
@@ -50,7 +50,7 @@ codes = st.builds(
     st.sampled_from(["club.example", "x", "a-b.c-d.e"]),
     st.binary(min_size=FINGERPRINT_BYTES, max_size=FINGERPRINT_BYTES),
     st.binary(min_size=TOKEN_BYTES, max_size=TOKEN_BYTES),
-    st.lists(st.builds(CodePlace, hosts, ports, ports), max_size=PLACES_MAX).map(tuple),
+    st.lists(st.builds(MeetingPlace, hosts, ports, ports), max_size=PLACES_MAX).map(tuple),
     st.booleans(),
     st.sampled_from(["", "carol", "1-2_3.4"]),
 )
@@ -128,8 +128,8 @@ def _with_checksum(names: str, data: bytes) -> str:
 def test_a_host_that_enrolls_and_bootstraps_is_one_place() -> None:
     found = places_of([("192.0.2.1", 8443), ("hill.example", 443)], [("192.0.2.1", 6084), ("192.0.2.9", 6084)])
     assert found == (
-        CodePlace("192.0.2.1", 8443, 6084),
-        CodePlace("hill.example", 443),
-        CodePlace("192.0.2.9", 0, 6084),
+        MeetingPlace("192.0.2.1", 8443, 6084),
+        MeetingPlace("hill.example", 443),
+        MeetingPlace("192.0.2.9", 0, 6084),
     )
     assert len(places_of([(f"192.0.2.{n}", 8443) for n in range(40)], [])) == PLACES_MAX
