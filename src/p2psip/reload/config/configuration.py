@@ -18,6 +18,8 @@ from p2psip.reload.wire.extensions.routing_mode import RouteMode
 from p2psip.reload.wire.kinds import (
     CERTIFICATE_BY_NODE,
     CERTIFICATE_BY_USER,
+    DIRECTORY_ENTRY,
+    LINES_REACHED,
     REDIR,
     REGISTERED_NAMES,
     SIP_REGISTRATION,
@@ -207,6 +209,12 @@ REDIR_KIND = Kind(
     name="REDIR",
 )
 """As new overlays have it: a tree node has room for the providers of ten intervals."""
+
+DIRECTORY_KINDS = (
+    Kind(DIRECTORY_ENTRY, DataModel.DICTIONARY, AccessControl.USER_NODE_MATCH, max_count=16, max_size=400),
+    Kind(LINES_REACHED, DataModel.SINGLE, AccessControl.NODE_MATCH, max_count=1, max_size=2048),
+)
+"""As new overlays have them: each user has 16 lines in the directory at most, each peer 500 lines with phones."""
 
 TURN_SERVICE_KIND = Kind(
     TURN_SERVICE,

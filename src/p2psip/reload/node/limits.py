@@ -42,6 +42,15 @@ HOME_LINES_PER_USER_MAX: Final = 16
 HOME_LIFETIME_MAX_S: Final = 600
 """For how long a line registers at the most."""
 
+SPREAD_VALUES_MAX: Final = 25_000
+"""Values that every peer has: room for a directory of 10,000 lines twice."""
+
+SPREAD_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes of them, without certificates."""
+
+SPREAD_REFUSED_MAX: Final = 256
+"""Values of these that were refused, and are not asked for again."""
+
 COMMANDS_MAX: Final = 1024
 """Requests of the layers above that are not over yet."""
 

@@ -91,9 +91,9 @@ class Node:
         self._port_mapping = connecting.port_mapping
         room = DataRoom(ground, storage)
         self._data, self._moving, self._homes = room.data, room.moving, room.homes
-        keeping = KeepingRoom(ground, room.data, verifier, settings, now)
+        keeping = KeepingRoom(ground, room.data, verifier, settings, rng, now)
         self._certificates, self._config_updates = keeping.certificates, keeping.config_updates
-        self._diagnostics = keeping.diagnostics
+        self._diagnostics, self.spreading = keeping.diagnostics, keeping.spreading
         below = (ground.exchange, ground.connections, ground.admission, ground.forwarder, room.gate)
         self._messages = Messages(*below, self._config_updates, keeping.traffic, self._diagnostics, connecting.routes)
         self._serving = Serving(ground, connecting, room, keeping, rng, is_client=settings.is_client)
@@ -107,7 +107,7 @@ class Node:
         )
         # In this order, where several are due.
         first = (self._messages, self._exchange.transport, self._twins, self._tunnels, self._bootstrap)
-        last = (self.topology, self._moving, self._data, self._certificates, self._relaying)
+        last = (self.topology, self._moving, self._data, self._certificates, self._relaying, self.spreading)
         self._parts = (*first, self._surveying, self._port_mapping, *last)
         self._has_started = False
         self._effects: list[Effect] = []

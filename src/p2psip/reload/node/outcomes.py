@@ -12,6 +12,7 @@ from p2psip.reload.node.keeping.config_updates import ConfigUpdateContext
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
 from p2psip.reload.node.relays.relay_terms import RelayContext
 from p2psip.reload.node.relays.relaying import Relaying
+from p2psip.reload.node.spreading.spreading import SpreadContext
 from p2psip.reload.node.tunnelling.tunnels import TunnelContext
 from p2psip.reload.node.upkeep import AskContext, FindContext, ProbeContext, TellContext
 from p2psip.reload.paths.values import Purpose
@@ -31,6 +32,7 @@ class Outcomes:
         self._surveying = connecting.surveying
         self._moving, self._data = room.moving, room.data
         self._config_updates, self._certificates = keeping.config_updates, keeping.certificates
+        self._spreading = keeping.spreading
         self._relaying = relaying
 
     def handle(self, finished: Finished, now: float) -> None:
@@ -56,6 +58,8 @@ class Outcomes:
                 self._config_updates.handle_outcome(context, finished.outcome, now)
             case CertificateContext() as context:
                 self._certificates.handle_outcome(context, finished.outcome, now)
+            case SpreadContext() as context:
+                self._spreading.handle_outcome(context, finished.outcome, now)
             case RelayContext() as context:
                 self._relaying.handle_outcome(context, finished.outcome, now)
             case context:

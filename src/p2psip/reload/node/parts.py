@@ -38,6 +38,7 @@ from p2psip.reload.node.keeping.diagnostics import Diagnostics
 from p2psip.reload.node.keeping.traffic import Traffic
 from p2psip.reload.node.limits import HELD_BYTES_MAX, HELD_COST
 from p2psip.reload.node.settings import NodeSettings
+from p2psip.reload.node.spreading.spreading import Spreading
 from p2psip.reload.node.tunnelling.tunnels import Tunnels
 from p2psip.reload.node.upkeep import Upkeep
 from p2psip.reload.paths.paths import Paths
@@ -126,10 +127,13 @@ class DataRoom:
 
 
 class KeepingRoom:
-    """What a node keeps in order: its certificates, the configuration, figures of itself."""
+    """What a node keeps in order: its certificates, the configuration, what every peer has, figures of itself."""
 
-    def __init__(self, ground: Ground, data: Data, verifier: Verifier, settings: NodeSettings, now: float) -> None:
+    def __init__(
+        self, ground: Ground, data: Data, verifier: Verifier, settings: NodeSettings, rng: random.Random, now: float
+    ) -> None:
         exchange = ground.exchange
+        self.spreading = Spreading(exchange, data, ground.connections, ground.topology, rng)
         self.certificates = CertificateKeeper(exchange, data, ground.topology)
         self.config_updates = ConfigUpdates(exchange, ground.connections, verifier, settings.document)
         self.traffic = Traffic(now)

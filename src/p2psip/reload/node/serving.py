@@ -17,6 +17,7 @@ from p2psip.reload.wire.private_messages import REACH, PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.usages.home_registration import HOME
+from p2psip.reload.wire.usages.spread_messages import SPREAD
 
 DUTIES = frozenset(
     {
@@ -58,6 +59,7 @@ class Serving:
             REACH: connecting.surveying.serve,
             TUNNEL: connecting.tunnels.handle_request,
             HOME: room.homes.handle,
+            SPREAD: keeping.spreading.handle_request,
         }
         """Who answers private messages of a name."""
         self._rng = rng

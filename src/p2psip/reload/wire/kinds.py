@@ -20,6 +20,9 @@ TURN_SERVICE = 0x2
 CERTIFICATE_BY_NODE = 0x3
 CERTIFICATE_BY_USER = 0x10
 REDIR = 0x104
+DIRECTORY_ENTRY = 0xF0D10001
+LINES_REACHED = 0xF0D10002
+"""Of our own (docs/decisions/directory.md): who has a line, and at which lines of a peer there are phones."""
 
 Models = Mapping[int, DataModel]
 """The data model of each Kind that an overlay knows; its configuration adds kind-blocks to the registered ones."""

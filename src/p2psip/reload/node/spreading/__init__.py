@@ -1,0 +1,1 @@
+"""Values that every peer has, and keeps current by comparing its copy with those of its neighbours."""
