@@ -54,6 +54,7 @@ from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post
 from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
+    DIRECTORY_KINDS,
     SIP_REGISTRATION_KIND,
 )
 from p2psip.reload.forwarding.fragmentation import fragment
@@ -210,6 +211,17 @@ def nap_of_a_home() -> None:
     each.world.run(60.0)
     assert each.call()[0] == "talks"
     assert each.home.carried()
+
+
+def nap_of_a_directory() -> None:
+    """Peers have something to say and to ask; after an hour the other one has it all the same."""
+    world = SimulatedPeers("late directory", 2, required_kinds=(SIP_REGISTRATION_KIND, *DIRECTORY_KINDS))
+    world.line(0, "alice")
+    world.settle_records((0,))
+    jump(world.world.clock, HOUR_S, random.Random(1))
+    for site in world.sites.values():
+        site.call(site.handle_timeout)
+    assert world.run(600.0, stop=lambda: bool(world[1].peer.directory.entries(world.world.now)))
 
 
 def nap_of_gateways() -> None:
@@ -475,6 +487,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_verification()
         nap_of_neighbours()
         nap_of_a_home()
+        nap_of_a_directory()
         nap_of_gateways()
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()

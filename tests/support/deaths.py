@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from p2psip.base.effects import Effect
-from p2psip.coupling.peer import Stopped
+from p2psip.coupling.peer_news import Stopped
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.agents.types import CallEnded, CallEstablished, Ringing

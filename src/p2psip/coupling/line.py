@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2psip.directory.listing import NO_CARD, Card
 from p2psip.reload.security.roles import Identity
 from p2psip.sip.message.digest import Logins
 
@@ -16,6 +17,8 @@ class Line:
 
     identity: Identity
     logins: Logins = field(repr=False)
+    card: Card = NO_CARD
+    """What the directory says of it."""
 
     @property
     def aor(self) -> str:
@@ -28,5 +31,6 @@ class Line:
         return self.aor.rpartition("@")[0]
 
     def is_as(self, other: Line) -> bool:
-        """True if the other has the same certificates and passwords."""
-        return self.logins == other.logins and self.identity.certificates == other.identity.certificates
+        """True if the other has the same certificates, passwords and card."""
+        is_same = self.card == other.card and self.logins == other.logins
+        return is_same and self.identity.certificates == other.identity.certificates

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from p2psip.base.address import Address
@@ -34,6 +34,7 @@ from p2psip.coupling.call_paths import (
     is_call_flow,
 )
 from p2psip.coupling.callers import CallerContext, Callers
+from p2psip.coupling.directory.directory_keeper import DirectoryKeeper
 from p2psip.coupling.gruu import peer_in
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.line import Line
@@ -44,6 +45,7 @@ from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext
 from p2psip.coupling.numbers.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
+from p2psip.coupling.peer_news import BindingsToKeep, Stopped
 from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
 from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.dundi.values import EntityTerms
@@ -95,18 +97,6 @@ from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
 
 
-@dataclass(frozen=True, slots=True)
-class BindingsToKeep(Effect):
-    """The registrations of phones changed: what the driver should remember for the next start."""
-
-    user: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped(Effect):
-    """What `stop` began is done."""
-
-
 class Peer:
     """One peer."""
 
@@ -144,11 +134,12 @@ class Peer:
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         plan = server.numbering.plan
+        self.directory = DirectoryKeeper(node, self.publisher, plan)
         self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
-        self._timed = (*timed, self.dundi, self.flows)
+        self._timed = (*timed, self.dundi, self.flows, self.directory)
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        self._speaking = (*asked, self.dundi, self.gateways, node)
+        self._speaking = (*asked, self.dundi, self.gateways, self.directory, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -168,6 +159,7 @@ class Peer:
         """Serve a line from now on, its calls as before if its owner wants nothing else."""
         self.handlings.set(line.name, handling or self.handlings.of(line.name) or CallHandling())
         self.publisher.add(line, now)
+        self.directory.line_added(line, now)
         self._record_handling(line.name, now)
         self._settle(now)
 
@@ -180,6 +172,8 @@ class Peer:
     def remove_line(self, name: str, now: float) -> None:
         """Serve a line no more: its phones are forgotten, its record is removed."""
         self.homes.forget(name, now)
+        if (line := self.publisher.get(name)) is not None:
+            self.directory.line_removed(line, now)
         self.publisher.remove(name, now)
         self.handlings.remove(name)
         self.server.remove_user(name, now)
@@ -260,6 +254,7 @@ class Peer:
         """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
         self._is_stopping = True
         self.server.stop(now)
+        self.directory.stop()
         self.publisher.withdraw_all(now)
         self.services.unregister_all(now)
         self._settle(now)
@@ -454,6 +449,7 @@ class Peer:
                 self._ring_changed(effect, now)
             case ConfigurationChanged():
                 self.homes.reconsider(now)
+                self.directory.reconsider(now)
                 self._effects.append(effect)
             case SameNodeId():
                 self.publisher.restore_all(now)
@@ -481,6 +477,7 @@ class Peer:
             self.joined_at = self.joined_at or now
             self.publisher.joined(now)
             self.homes.reconsider(now)
+            self.directory.joined(now)
             self.services.joined(now)
         else:
             self.joined_at = None
@@ -491,6 +488,7 @@ class Peer:
             (str(binding.contact), binding.call_id, phone_mark(changed.user, binding)) for binding in changed.bindings
         )
         self.publisher.phones_changed(changed.user, phones, now)
+        self.directory.phones_changed(changed.user, has_phones=bool(phones), now=now)
         self._effects.append(BindingsToKeep(changed.user))
 
     def _handle_ways_of_calls(self, effect: Effect, now: float) -> None:

@@ -14,7 +14,8 @@ from p2psip.base.ids import NodeId
 from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.line import Line
 from p2psip.coupling.lookup import LookedUp
-from p2psip.coupling.peer import Peer, Stopped
+from p2psip.coupling.peer import Peer
+from p2psip.coupling.peer_news import Stopped
 from p2psip.reload.config.configuration import (
     ANY_SERVICE,
     CERTIFICATE_KINDS,

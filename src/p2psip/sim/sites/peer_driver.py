@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
-from p2psip.coupling.peer import BindingsToKeep, Peer
+from p2psip.coupling.peer import Peer
+from p2psip.coupling.peer_news import BindingsToKeep
 from p2psip.media.relay.ports import ClosePorts, OpenPorts
 from p2psip.media.relay.sides import SendFrom
 from p2psip.media.session import SendRtp

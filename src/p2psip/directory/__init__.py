@@ -1,0 +1,1 @@
+"""The directory as phones and people read it: what is listed, and in which formats."""
