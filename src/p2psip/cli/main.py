@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "client": "Prepare an application to be a client of the overlay.",
     "trunk": "Show the telephone lines and PBXs behind a peer.",
     "dial": "Say what would become of a call to a number, and why.",
+    "directory": "Show who is in the overlay and can be reached; say who the lines here are.",
     "lookup": "Look a user up in the overlay.",
     "services": "Find members that provide a service; announce services.",
     "check": "Check a site, from its files to a call: which step fails, what to do.",
@@ -46,7 +47,10 @@ COMMANDS: dict[str, str] = {
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
 
-ROOMS = {"nat": "site", "check": "site", "trunk": "site", "up": "joining", "invite": "joining", "join": "joining"}
+ROOMS = {
+    **dict.fromkeys(("nat", "check", "trunk", "directory"), "site"),
+    **dict.fromkeys(("up", "invite", "join"), "joining"),
+}
 """Those of them that are in a room of their own."""
 
 PEER_VARIABLE = "P2PSIP_PEER"

@@ -25,6 +25,7 @@ from p2psip.daemon.dial_words import (
     servers_found,
     uri_dialled,
 )
+from p2psip.daemon.directory.directory_report import directory_report
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import (
     lines_of,
@@ -87,6 +88,7 @@ class Commands:
         commands = {name: _command(run) for name, run in plain.items()}
         asking = {
             "nat": self._nat,
+            "directory": self._directory,
             "lookup": self._lookup,
             "dial-explain": self._explain_call,
             "trace": self._trace,
@@ -155,6 +157,10 @@ class Commands:
                 return nat_report(reach, self._ports, self._peer.node.port_mapping, boot_time())
         except TimeoutError:
             raise RequestFailed(f"the survey is not over after {LOOKUP_MAX_S:.0f} s") from None
+
+    async def _directory(self, asked: Mapping[str, object]) -> object:
+        """From this peer's own copy: nobody is asked."""
+        return directory_report(self._peer, asked, boot_time())
 
     async def _lookup(self, asked: Mapping[str, object]) -> object:
         aor = self._aor(str(asked.get("uri", "")))

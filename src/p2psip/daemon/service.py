@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import resource
 import signal
 import sys
 import time
@@ -25,10 +24,12 @@ from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.numbers.gateways import GatewaysKnown
-from p2psip.coupling.peer import BindingsToKeep, Peer, Stopped
+from p2psip.coupling.peer import Peer
+from p2psip.coupling.peer_news import BindingsToKeep, Stopped
 from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
+from p2psip.daemon.directory.directory_file import DirectoryFile
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config, unknown_host
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
@@ -58,7 +59,7 @@ from p2psip.dundi.values import NumberSought
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
-from p2psip.net.machine_figures import read_machine
+from p2psip.net.machine_figures import allow_many_files, read_machine
 from p2psip.net.node_host import HostSettings, LinkContexts, boot_time, read_wall_clock
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.sockets.addresses import machine_hosts, words
@@ -158,7 +159,7 @@ class PeerService:
         # Before anything of ours can be seen: who sees it may say stop.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._is_told_to_stop.set)
-        _allow_many_files()
+        allow_many_files()
         wall, now = read_wall_clock(self._overlay_began(), self._state.identity.not_after), boot_time()
         if (reason := self._expired(wall, now)) is not None:
             raise LocalMisuse(reason)
@@ -266,6 +267,8 @@ class PeerService:
             means = "nobody watches by it, until a line of that name is added"
             self._journal.warning("no line here is the one of this rule", watchers=rule, means=means)
         self._load_phones(wall, now)
+        self._directory_file = DirectoryFile(self._state.directory, self._peer, self._journal)
+        self._directory_file.load(wall, now)
         self._announce_services()
         self._peer.node.use_machine(read_machine())
         self._look_at_router()
@@ -334,6 +337,7 @@ class PeerService:
                 raise RequestFailed(reason)
             self._look_at_addresses()
             self._look_at_router()
+            self._directory_file.look(boot_time())
             self._look_at_phone_certificate()
             if self._role.look(boot_time(), is_busy=self._peer.server.counts["calls"] > 0):
                 raise TookAnotherRole
@@ -430,6 +434,7 @@ class PeerService:
             async with asyncio.timeout(STOP_MAX_S):
                 await self._has_left.wait()
         self._save_phones()
+        self._directory_file.save(boot_time())
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug ends the peer, loudly, rather than to let it carry on half broken; a supervisor starts it again."""
@@ -590,9 +595,3 @@ class PeerService:
                 self._has_left.set()
             case _:
                 self._journal.effect(effect)
-
-
-def _allow_many_files() -> None:
-    """A thousand connections at the same time are within a peer's bounds, but not within Debian's soft limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

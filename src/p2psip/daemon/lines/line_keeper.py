@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse
@@ -50,6 +51,11 @@ class LineKeeper:
         except LocalMisuse as error:
             self._journal.warning("line not served", user=name, reason=str(error))
             return [str(error)]
+        try:
+            line = replace(line, card=files.load_card())
+        except LocalMisuse as error:
+            self._journal.warning("line served without its card", user=name, reason=str(error))
+            problems.append(str(error))
         try:
             handling = files.load_handling()
         except LocalMisuse as error:

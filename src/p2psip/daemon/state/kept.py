@@ -4,6 +4,7 @@ kinds.json      Kinds of the overlay that came beside its configuration document
 contacts.json   where peers that it was linked with can be dialled (RFC 6940 section 11.4)
 phones.json     which phones are registered: until they register again, a restart does not cut them off
 services.json   which services it announces (RFC 7374): a restart announces them again
+directory.bin   what it has of the directory (daemon/directory)
 role.json       whether it is a peer or a client, where it finds that out
 """
 
@@ -105,13 +106,19 @@ def load_phones(directory: Path, date: float | None) -> tuple[bytes, float] | No
     saved = _load(directory / PHONES_FILE, _Phones, size_max=1 << 26)
     if saved is None:
         return None
+    elapsed_s = seconds_ago(saved.boot_id, saved.boot_s, saved.date, date)
+    return None if elapsed_s is None else (bytes(saved.phones), elapsed_s)
+
+
+def seconds_ago(boot_id: str, boot_s: float, saved_date: float | None, date: float | None) -> float | None:
+    """How long ago something was written down: by the clock of this boot, or by two dates; None if nobody knows."""
     clock = read_boot_clock()
-    if saved.boot_id == clock.boot_id:
-        return bytes(saved.phones), max(0.0, clock.seconds - saved.boot_s)
-    if saved.date is None or date is None or date < saved.date:
+    if boot_id == clock.boot_id:
+        return max(0.0, clock.seconds - boot_s)
+    if saved_date is None or date is None or date < saved_date:
         # The machine was started anew, and whether that took a minute or a month nothing here tells.
         return None
-    return bytes(saved.phones), date - saved.date
+    return date - saved_date
 
 
 def _load(path: Path, kind: type[T], size_max: int = 1 << 20) -> T | None:

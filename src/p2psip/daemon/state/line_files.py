@@ -1,5 +1,5 @@
-"""The lines of a peer on disk: `lines/USER.key`, `.crt`, `.json` with hashes of the phone password, and `.calls` with
-what its owner wants of the calls to it, if that is anything.
+"""The lines of a peer on disk: `lines/USER.key`, `.crt`, `.json` with hashes of the phone password, `.calls` with what
+its owner wants of the calls to it, if that is anything, and `.card` with what the directory says of it.
 
 The phone password itself is not kept, and neither is the account password, ever.
 """
@@ -7,7 +7,7 @@ The phone password itself is not kept, and neither is the account password, ever
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -17,6 +17,7 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.coupling.line import Line
 from p2psip.daemon.state.state import load_identity
+from p2psip.directory.listing import Card
 from p2psip.net.disk.files import PRIVATE, read_file, write_file
 from p2psip.net.disk.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -98,7 +99,7 @@ class LineFiles:
 
     def remove(self) -> None:
         """Forget the line; the .json first, so that half a line is none."""
-        for ending in ("json", "calls", "crt", "key"):
+        for ending in ("json", "card", "calls", "crt", "key"):
             self.path(ending).unlink(missing_ok=True)
 
     def save_handling(self, handling: CallHandling) -> None:
@@ -106,6 +107,21 @@ class LineFiles:
         said = {name: getattr(handling, name) for name in _Calls.__struct_fields__ if name != "quiet"}
         calls = _Calls(**said, quiet=tuple(map(str, handling.quiet)))
         write_file(self.path("calls"), msgspec.json.format(msgspec.json.encode(calls), indent=1), PRIVATE)
+
+    def save_card(self, card: Card) -> None:
+        """What the directory is to say of it from now on. Raises LocalMisuse if it cannot be written."""
+        words = {name: word for name, word in asdict(card).items() if word}
+        write_file(self.path("card"), msgspec.json.format(msgspec.json.encode(words), indent=1), PRIVATE)
+
+    def load_card(self) -> Card:
+        """The same, read. Raises LocalMisuse, in one line, if it cannot be."""
+        path = self.path("card")
+        if not path.exists():
+            return Card()
+        try:
+            return Card(**msgspec.json.decode(read_file(path), type=dict[str, str]))
+        except (ValueError, TypeError) as error:
+            raise LocalMisuse(f"{path}: {error}; `p2psip directory card {self.name}` writes it anew") from None
 
     def load_handling(self) -> CallHandling:
         """The same, read. Raises LocalMisuse, in one line, if it cannot be."""

@@ -1,0 +1,1 @@
+"""The directory at a running peer: what is kept over a restart, and what is told of it."""
