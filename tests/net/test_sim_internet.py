@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from effort import times
 
-from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sim.ip.boxes import FULL_CONE, PORT_RESTRICTED, SYMMETRIC, Nat, NatBehaviour
 from p2psip.sim.ip.machine import EPOCH_S, Machine

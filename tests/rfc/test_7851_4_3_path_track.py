@@ -8,7 +8,7 @@ import json
 import pytest
 
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.coupling.tracing import Target, Traced
+from p2psip.coupling.enquiries.tracing import Target, Traced
 from p2psip.daemon.report import trace_report
 from p2psip.reload.config.configuration import DiagnosticAccess
 from p2psip.reload.node.keeping.diagnostics import MachineFigures

@@ -35,19 +35,19 @@ from p2psip.coupling.call_paths import (
 )
 from p2psip.coupling.callers import CallerContext, Callers
 from p2psip.coupling.directory.directory_keeper import DirectoryKeeper
+from p2psip.coupling.enquiries.lookup import LookupContext, Lookups
+from p2psip.coupling.enquiries.tracing import TraceContext, Traces
 from p2psip.coupling.gruu import peer_in
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.line import Line
 from p2psip.coupling.lines import PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
-from p2psip.coupling.lookup import LookupContext, Lookups
 from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext
 from p2psip.coupling.numbers.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.peer_news import BindingsToKeep, Stopped
 from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
-from p2psip.coupling.tracing import TraceContext, Traces
 from p2psip.dundi.values import EntityTerms
 from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document

@@ -8,11 +8,11 @@ from typing import Any
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.enquiries.lookup import LookedUp
+from p2psip.coupling.enquiries.tracing import Traced
 from p2psip.coupling.numbers.gateways import SERVICE as GATEWAY_SERVICE
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
-from p2psip.coupling.tracing import Traced
 from p2psip.daemon.control import Command
 from p2psip.daemon.dial_words import (
     NO_GATEWAY,

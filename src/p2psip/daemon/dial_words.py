@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Final
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.gruu import peer_uri
-from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.daemon.endpoints import doors_of, own_names

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from p2psip.base.ids import NodeId
-from p2psip.coupling.lookup import HopSeen, LookedUp
+from p2psip.coupling.enquiries.lookup import HopSeen, LookedUp
+from p2psip.coupling.enquiries.tracing import Traced, TraceHop
 from p2psip.coupling.peer import Peer
-from p2psip.coupling.tracing import Traced, TraceHop
 from p2psip.daemon.nat_words import SitePorts, facts_in_words, mapping_words, nat_words
 from p2psip.dundi.values import NeighbourFacts
 from p2psip.net.machine_figures import memory_kb

@@ -22,11 +22,11 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.lookup import LookedUp
+from p2psip.coupling.enquiries.lookup import LookedUp
+from p2psip.coupling.enquiries.tracing import Traced
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import BindingsToKeep, Stopped
-from p2psip.coupling.tracing import Traced
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.directory.directory_file import DirectoryFile

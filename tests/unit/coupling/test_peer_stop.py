@@ -11,9 +11,9 @@ import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
+from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.line import Line
-from p2psip.coupling.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import Stopped
 from p2psip.reload.config.configuration import (

@@ -15,7 +15,8 @@ from dataclasses import astuple
 from p2psip.base.effects import Note
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
-from p2psip.coupling.lines import Line, Publisher
+from p2psip.coupling.line import Line
+from p2psip.coupling.lines import Publisher
 from p2psip.directory.listing import TEXT_MAX, Card, Listed, ReachState, in_order
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.spreading.spread_set import SpreadCopy, position_of

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
+from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.line import Line
-from p2psip.coupling.lookup import LookedUp
 from p2psip.dundi.values import EntityTerms
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
