@@ -115,6 +115,7 @@ class NodeBench:
         return_path: ReturnPath = ReturnPath.VIA_LIST,
         link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
         port_mapping_secret: bytes = b"",
+        asks_dns: bool = False,
         **settings: object,
     ) -> None:
         self.now = 0.0
@@ -142,6 +143,7 @@ class NodeBench:
                 return_path=return_path,
                 addresses={Purpose.RELOAD: (address(ME),), Purpose.SIP: (SIP_HERE,)},
                 port_mapping_secret=port_mapping_secret,
+                asks_dns=asks_dns,
                 link_types=link_types,
             ),
             random.Random(1),

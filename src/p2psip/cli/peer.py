@@ -133,6 +133,7 @@ def run(
     node_index: Annotated[int | None, typer.Option(metavar="N", help="Which Node-ID of several to be.")] = None,
     listen: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address for other peers.")] = None,
     advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
+    asks_dns: Annotated[bool | None, typer.Option(help="Ask DNS for the overlay by its name.")] = None,
     multicast: Annotated[bool | None, typer.Option(help="Ask on the own links which peers are there.")] = None,
     port_mapping: Annotated[bool | None, typer.Option(help="Ask the router to let other peers in.")] = None,
     overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP and UDP, links between peers.")] = None,
@@ -146,9 +147,7 @@ def run(
     phone_tls: Annotated[bool | None, typer.Option(help="Serve phones over TLS, on the next port.")] = None,
     phone_certificate: Annotated[str | None, typer.Option(metavar="FILE", help="Show phones this, in PEM.")] = None,
     phone_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
-    phone_digest: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="MD5 or SHA-256; both, in order.")
-    ] = None,
+    phone_digest: Annotated[list[str] | None, typer.Option(metavar="NAME", help="MD5, SHA-256, or both.")] = None,
     phone_ws: Annotated[bool | None, typer.Option(help="Serve browsers over WebSocket, on the 6th port after.")] = None,
     phone_wss: Annotated[bool | None, typer.Option(help="The same over TLS, on the 7th port after.")] = None,
     phone_web_origins: Annotated[

@@ -181,13 +181,13 @@ class PeerService:
             self._peer = self._compose(store, server, wall, now)
             self._keylog = keylog
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
-            self._host = PeerHost(self._peer, settings, self._on_effect)
+            self._host = PeerHost(self._peer, settings, self._on_effect, self._state.settings.name_server_address)
             self._lines = LineKeeper(self._state.directory, self._peer, self._host, self._journal)
             self._host.own_certificate_ends = self._state.identity.not_after
             self._phone_certificate = PhoneCertificate(self._state)
             self._use_phone_tls()
             if self._state.settings.calls_other_domains or self._dundi is not None:
-                self._host.use_domains(domains_trusted(self._state), self._state.settings.name_server_address)
+                self._host.use_domains(domains_trusted(self._state))
             self._commands = Commands(
                 self._peer,
                 self._host,
@@ -228,6 +228,7 @@ class PeerService:
             link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
             relay=relay_terms(state.settings),
+            asks_dns=state.settings.asks_dns,
             lan_port=state.settings.overlay_port if state.settings.multicast else 0,
             port_mapping_secret=derive_secret(state.identity.key, NONCES) if state.settings.port_mapping else b"",
             document=state.document,

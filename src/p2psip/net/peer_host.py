@@ -19,10 +19,12 @@ from p2psip.media.relay.sides import SendFrame, SendFrom
 from p2psip.media.session import SendRtp
 from p2psip.net.engine_socket import EngineSocket
 from p2psip.net.node_host import HostSettings, NodeHost, boot_time
+from p2psip.net.overlay_names import find_overlay
 from p2psip.net.sip_sockets import Flows, MediaSockets, local_host_towards, send_datagram
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.relay_ports import RelayPorts
 from p2psip.net.trunk_sockets import TrunkSockets
+from p2psip.reload.paths.values import FindByName
 from p2psip.sip.entities.agents.types import MediaReleased, MediaWanted
 from p2psip.sip.entities.domains.dns_answers import FindRecords, Records
 from p2psip.sip.entities.gateway.terms import FindTrunk, ForTrunk, TrunkTerms
@@ -72,7 +74,14 @@ class Endpoints:
 class PeerHost(NodeHost):
     """A node's host, with the sockets of phones and media beside those of links."""
 
-    def __init__(self, peer: Peer, settings: HostSettings, other: Callable[[Effect], None]) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        settings: HostSettings,
+        other: Callable[[Effect], None],
+        name_server: Address | None = None,
+    ) -> None:
+        """`name_server` is asked what is in DNS; None: whom the system asks."""
         super().__init__(peer, settings, other)
         self.peer = peer
         self._udp: dict[Address, DatagramSocket] = {}
@@ -81,7 +90,7 @@ class PeerHost(NodeHost):
         self._relay_ports = RelayPorts(self._relay_datagram)
         self._engine = EngineSocket(self._engine_datagram)
         self._dundi: DatagramSocket | None = None
-        self._name_server: Address | None = None
+        self._name_server = name_server
         self._dns: DnsRecords | None = None
         self._trunks = TrunkSockets(self._trunk_arrived, self._records)
         self._zones: dict[str, str] = {}
@@ -110,12 +119,9 @@ class PeerHost(NodeHost):
         """What to show phones on connections that begin from now on, and which to believe that we connect to."""
         self._phone_flows.use_tls(server, client)
 
-    def use_domains(self, context: SSL.Context, name_server: Address | None) -> None:
-        """Which servers of other domains to believe that we connect to, and whom to ask where they are; None: whom the
-        system asks.
-        """
+    def use_domains(self, context: SSL.Context) -> None:
+        """Which servers of other domains to believe that we connect to."""
         self._phone_flows.trust_domains(context)
-        self._name_server = name_server
 
     def use_media_host(self, host: str) -> None:
         """Where calls have their voice from now on, of which nobody has said where it goes."""
@@ -144,6 +150,8 @@ class PeerHost(NodeHost):
                 self._phone_flows.do(effect)
             case Ask(token, FindRecords() as question):
                 self._spawn(self._find_records(token, question))
+            case FindByName(name):
+                self._spawn(self._find_overlay(name))
             case ForTrunk():
                 self._trunks.do(effect)
             case SendDundi(remote, data) if self._dundi is not None:
@@ -227,6 +235,9 @@ class PeerHost(NodeHost):
 
             self._dns = DnsRecords(self._name_server)
         return await self._dns.find(question)
+
+    async def _find_overlay(self, name: str) -> None:
+        self._tell(await find_overlay(self._records, name))
 
     # Trunks, and neighbours by DUNDi
 

@@ -42,6 +42,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     advertise: tuple[str, ...] = ()
     port_mapping: bool = False
     multicast: bool = True
+    asks_dns: bool = True
     overlay_port: Port = 6084
     links: tuple[Literal["TLS", "DTLS"], ...] = ("TLS", "DTLS")
     path_mtu: Annotated[int, msgspec.Meta(ge=576, le=9000)] = 1280
@@ -218,6 +219,10 @@ port_mapping = {port_mapping}
 # Whether this peer asks on its own links (LAN, WLAN), by multicast, which peers of its overlay are there, and answers
 # those that ask. Then peers of one site need no address of each other. UDP port 6085, and nothing leaves the link.
 multicast = {multicast}
+
+# Whether DNS (name_server) is asked for the overlay by its name, when it is not found otherwise within two seconds:
+# _reload._tcp.NAME, an SRV record that names a bootstrap node and its port.
+asks_dns = {asks_dns}
 
 # Port of the links between peers (RELOAD): TCP for those over TLS, UDP for those over DTLS. Open it in the firewall.
 overlay_port = {overlay_port}

@@ -108,6 +108,9 @@ WAYS_TRIED_MAX: Final = 32
 LAN_QUESTIONS_MAX: Final = 8
 """Questions by multicast to which answers are still taken."""
 
+NAMED_MAX: Final = 16
+"""Addresses that DNS has given."""
+
 HEARD_MAX: Final = 16
 """Addresses of peers that were found on the links of this machine."""
 

@@ -109,6 +109,7 @@ class ConnectingRoom:
             may_start_alone=settings.may_start_alone,
             is_client=settings.is_client,
             remembered=settings.contacts,
+            asks_dns=settings.asks_dns,
             lan=LanSearch(exchange, ground.admission, topology, rng, settings.lan_port),
         )
         self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)

@@ -35,6 +35,8 @@ class NodeSettings:
     return_path: ReturnPath = ReturnPath.VIA_LIST
     relay: RelayTerms = field(default_factory=RelayTerms)
     """Whether it is a relay for others, and within what limits."""
+    asks_dns: bool = False
+    """True for one that asks DNS where the overlay is, when it is not found otherwise."""
     lan_port: int = 0
     """The port of its links, to be found there by multicast, and find others; 0 for one that does not."""
     port_mapping_secret: bytes = b""

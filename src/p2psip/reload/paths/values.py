@@ -416,8 +416,24 @@ class LanArrived:
     is_to_all: bool
 
 
+@dataclass(frozen=True, slots=True)
+class FindByName(Effect):
+    """Where does DNS say that nodes of the overlay of this name can be dialled? `FoundByName` follows."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundByName:
+    """There, the preferred first; or nowhere, and why."""
+
+    addresses: tuple[Address, ...]
+    problem: str = ""
+
+
 PathEvent = (
-    LanArrived
+    FoundByName
+    | LanArrived
     | RouterFound
     | StreamAnswered
     | SpareOpened

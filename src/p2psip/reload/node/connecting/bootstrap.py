@@ -18,10 +18,10 @@ from p2psip.reload.node.connecting.lan_search import LanSearch
 from p2psip.reload.node.connecting.ways_in import WayIn, WaysTried
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.node.exchange import Exchange
-from p2psip.reload.node.limits import CONTACTS_KEPT, HEARD_MAX, WAYS_IN
+from p2psip.reload.node.limits import CONTACTS_KEPT, HEARD_MAX, NAMED_MAX, WAYS_IN
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import SLOWER
-from p2psip.reload.paths.values import Candidate, LanArrived, Purpose, Refusal, Session
+from p2psip.reload.paths.values import Candidate, FindByName, FoundByName, LanArrived, Purpose, Refusal, Session
 from p2psip.reload.topology.plugin import Topology
 
 LOST_LOOK_S = 45.0
@@ -30,6 +30,12 @@ are one within two minutes, however seldom all peers look for another part."""
 
 LOST_LOOK_MAX_S = 24 * 3600.0
 """How long after its loss a neighbour is looked for so often; who has its address after that is another, as likely."""
+
+DNS_AFTER_S = 2.0
+"""How long the overlay is sought in vain before DNS is asked for it."""
+
+DNS_PAUSE_S = 30.0
+"""Between two such questions."""
 
 HEARD_S = 60.0
 """How long a peer that was found by multicast is dialled there."""
@@ -72,6 +78,7 @@ class Bootstrap:
         may_start_alone: bool,
         is_client: bool,
         remembered: Sequence[Address],
+        asks_dns: bool,
         lan: LanSearch,
     ) -> None:
         self._exchange = exchange
@@ -96,6 +103,10 @@ class Bootstrap:
         """What came of each way in."""
         self._passed_over: set[Address] = set()
         """Where somebody was slower to answer than one who turned out to be nobody that we could believe."""
+        self._asks_dns = asks_dns
+        self._named: tuple[Address, ...] = ()
+        """Where DNS has said that the overlay is."""
+        self._dns_asked_at: float | None = None
         self._lan = lan
         self._heard: dict[Address, float] = {}
         """Where peers were found by multicast, and when."""
@@ -108,9 +119,10 @@ class Bootstrap:
 
         Last comes a node that we are linked with and that was no peer when we heard of it: it may be one by now.
         """
-        if self._sought_since is None:
+        if self._sought_since is None or self._topology.routes:
             self._sought_since = now
         self._look_around(now)
+        self._ask_dns(now)
         if self._is_dialling:
             return
         peers = [] if is_probe else [node for node in sorted(self._connections) if node in self._topology.routes]
@@ -152,6 +164,7 @@ class Bootstrap:
             WayIn.CONFIGURED: self._configured(),
             WayIn.LOST: self._lost,
             WayIn.MULTICAST: self._heard,
+            WayIn.DNS: self._named,
         }
         ways: dict[Address, WayIn] = {}
         for way, known in sources.items():
@@ -162,7 +175,12 @@ class Bootstrap:
         return {address: way for address, way in ways.items() if not passed_over or address in passed_over}
 
     def _some_of(self, addresses: Iterable[Address]) -> list[Address]:
-        """By chance, of those that we are not linked with.
+        """By chance, of those that we are not linked with."""
+        untried = self._untried(addresses)
+        return self._rng.sample(untried, min(WAYS_IN, len(untried)))
+
+    def _untried(self, addresses: Iterable[Address]) -> list[Address]:
+        """Those that we are not linked with.
 
         Over a link that has failed nothing is sent: were it left out, too, nobody would notice that there is a path
         again before it is given up.
@@ -172,8 +190,7 @@ class Bootstrap:
             *(self._contacts.get(node) for node in self._connections),
             *(link.remote for link in self._connections.all() if link.node in self._connections),
         }
-        untried = [address for address in addresses if address not in tried]
-        return self._rng.sample(untried, min(WAYS_IN, len(untried)))
+        return [address for address in addresses if address not in tried]
 
     def _dial(self, ways: Mapping[Address, WayIn], now: float, *, is_probe: bool) -> bool:
         link = self._connections.dial(self._session(ways), Bootstrapping(is_probe), now)
@@ -211,9 +228,37 @@ class Bootstrap:
         if node in self._connections or address in self._heard or len(self._heard) >= HEARD_MAX:
             return
         self._heard[address] = now
-        is_probe = bool(self._topology.routes)
-        if self._connections.dial(self._session([address]), Bootstrapping(is_probe), now) is not None:
-            self.ways.begun({address: WayIn.MULTICAST}, now)
+        self._dial_beside([address], WayIn.MULTICAST, now)
+
+    def _dial_beside(self, addresses: Sequence[Address], way: WayIn, now: float) -> None:
+        """At once, whatever is being dialled: nobody there may answer, or only long after these."""
+        context = Bootstrapping(is_probe=bool(self._topology.routes))
+        if self._connections.dial(self._session(addresses), context, now) is not None:
+            self.ways.begun(dict.fromkeys(addresses, way), now)
+
+    # The name of the overlay in DNS
+
+    def _ask_dns(self, now: float) -> None:
+        """When it has not been found otherwise: what is near answers sooner, and what is asked is known to others."""
+        if self._topology.routes:
+            return
+        is_early = now < (now if self._sought_since is None else self._sought_since) + DNS_AFTER_S
+        is_soon = self._dns_asked_at is not None and now < self._dns_asked_at + DNS_PAUSE_S
+        if self._asks_dns and not is_early and not is_soon:
+            self._dns_asked_at = now
+            self._exchange.emit(FindByName(self._exchange.configuration.instance_name))
+
+    def handle_named(self, found: FoundByName, now: float) -> None:
+        """DNS has answered, or not."""
+        before, self._named = self._named, found.addresses[:NAMED_MAX]
+        if found.problem:
+            self.ways.nobody(WayIn.DNS, found.problem, now)
+            return
+        self.ways.answered(WayIn.DNS)
+        # RFC 2782: "A client MUST attempt to contact the target host with the lowest-numbered priority it can reach".
+        news = [address for address in self._untried(self._named) if address not in before][:WAYS_IN]
+        if news and not self._topology.routes:
+            self._dial_beside(news, WayIn.DNS, now)
 
     def find_way(self, now: float) -> None:
         """Nobody that we are linked with answers: dial who else is remembered or configured."""

@@ -37,6 +37,7 @@ from p2psip.reload.paths.values import (
     ROUTER_SPARE,
     Candidate,
     Ended,
+    FoundByName,
     LanArrived,
     Lapsed,
     LinkDoubted,
@@ -199,6 +200,8 @@ class LinkChanges:
             self._stalled(event, now)
         elif isinstance(event, LanArrived):
             self._bootstrap.handle_lan(event, now)
+        elif isinstance(event, FoundByName):
+            self._bootstrap.handle_named(event, now)
         elif isinstance(event, RouterFound):
             self._port_mapping.use_router(event.router, now)
         elif isinstance(event, StreamAnswered):

@@ -8,11 +8,12 @@ from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
+from p2psip.reload.node.connecting.bootstrap import DNS_AFTER_S, DNS_PAUSE_S
 from p2psip.reload.node.connecting.ways_in import BEING_DIALLED, WayIn, WaysTried
 from p2psip.reload.node.effects import ContactsChanged
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_TRIED_MAX
 from p2psip.reload.paths.dialling import DIAL_MAX_S, SLOWER
-from p2psip.reload.paths.values import Candidate, Opened, Refusal
+from p2psip.reload.paths.values import Candidate, FindByName, FoundByName, Opened, Refusal
 from p2psip.reload.wire.contents import MessageCode
 
 
@@ -147,3 +148,53 @@ def test_where_all_links_have_failed_they_are_dialled_anew_before_they_are_given
     assert not bench.node.is_linked(nid(150))
     assert bench.node.links(nid(150)), "it is not given up yet"
     assert address(150) in seen
+
+
+def asked_dns(bench: NodeBench) -> list[FindByName]:
+    """The questions since the last look."""
+    return [effect for effect in bench.take(FindByName) if isinstance(effect, FindByName)]
+
+
+def test_dns_is_asked_when_the_overlay_is_not_found_otherwise() -> None:
+    """By its name, after two seconds, and not often; what it names is dialled beside what is being dialled."""
+    bench = start(asks_dns=True)
+    bench.dials()
+    bench.run_for(DNS_AFTER_S - 0.1)
+    assert asked_dns(bench) == []
+    bench.run_for(10.0)
+    assert asked_dns(bench) == [FindByName("sim.example")]
+    bench.run_for(DNS_PAUSE_S - 15.0)
+    assert asked_dns(bench) == []
+    bench.dials()
+    bench.node.handle_path(FoundByName((address(20), address(21))), bench.now)
+    bench.settle()
+    dial = bench.dials()[-1]
+    assert addresses_of(dial) == (address(20), address(21))
+    bench.link(20, dial.link)
+    assert told(bench)[address(20)] == (WayIn.DNS, "linked", True)
+    assert told(bench)[address(21)] == (WayIn.DNS, SLOWER, False)
+
+
+def test_what_dns_has_named_is_dialled_again_and_why_it_names_nobody_is_told() -> None:
+    bench = start(asks_dns=True)
+    bench.node.handle_path(FoundByName((address(20),)), bench.now)
+    bench.settle()
+    for _ in range(3):
+        for dial in bench.dials():
+            bench.dial_failed(dial.link)
+        bench.run_for(8.0)
+    assert address(20) in {each for dial in bench.dials() for each in addresses_of(dial)}
+    bench.node.handle_path(FoundByName((), "there is no SRV _reload._tcp.sim.example"), bench.now)
+    assert told(bench)[None] == (WayIn.DNS, "there is no SRV _reload._tcp.sim.example", False)
+
+
+def test_dns_is_asked_by_nobody_who_shall_not_nor_by_a_member() -> None:
+    bench = start()
+    bench.run_for(60.0)
+    assert asked_dns(bench) == []
+    bench = NodeBench(asks_dns=True)
+    bench.become_ring(150, 50)
+    for _ in range(100):
+        bench.run_for(10.0)
+        bench.settle_updates()
+    assert asked_dns(bench) == []
