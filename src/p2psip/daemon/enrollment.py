@@ -71,9 +71,9 @@ class EnrollmentDaemon:
 
     async def _serve(self, listener: socket.socket, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         url = f"https://{join_host_port(self._shown_host(), listener.getsockname()[1])}"
-        accounts = self._overlay.accounts()
         rng, anchor = random.SystemRandom(), self._overlay.anchor()
         _check_clock(anchor)
+        accounts = self._overlay.accounts()
         authority = None
         if anchor.is_delegated:
             anchor, authority = replace(anchor, url=url + AUTHORITY_PATH), anchor.der

@@ -1,7 +1,8 @@
 """An enrollment server beside a peer, in one process: `p2psip up`.
 
 It has a thread and an event loop of its own. What it waits for (its database, scrypt, a signature) keeps no call
-waiting, and what goes wrong in a connection of its clients is not taken for a bug of the peer.
+waiting, and what goes wrong in a connection of its clients is not taken for a bug of the peer. Calls do not need it:
+while it cannot run (the clock of this machine is not set yet, another program has its port) the peer does without.
 """
 
 from __future__ import annotations
@@ -21,26 +22,28 @@ from p2psip.base.errors import P2psipError
 from p2psip.daemon.enrollment import EnrollmentDaemon
 
 STOP_MAX_S = 5.0
+RETRY_S = 10.0
 EXIT_BUG = 70
 
 log = structlog.get_logger("p2psip.enrollment")
 
 
 class EnrollmentBeside:
-    """A context: inside it the server runs. Raises on entry what keeps it from beginning."""
+    """A context: inside it the server runs, or is tried again. Raises LocalMisuse if the directory is none."""
 
     def __init__(self, directory: Path, listen: str | None, ready: Callable[[str], None]) -> None:
         self._daemon = EnrollmentDaemon(directory, listen)
         self._ready = ready
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._begun: Future[None] = Future()
+        self._tried: Future[None] = Future()
+        """Done when it runs, or it is clear that it cannot now."""
         self._thread = threading.Thread(target=self._run, name="enrollment", daemon=True)
 
     def __enter__(self) -> EnrollmentBeside:
-        """Returns when requests are taken."""
+        """Returns when requests are taken, or cannot be taken now."""
         self._thread.start()
-        self._begun.result()
+        self._tried.result()
         return self
 
     def __exit__(
@@ -56,20 +59,28 @@ class EnrollmentBeside:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except P2psipError as error:
-            if self._begun.done():
-                log.error("enrollment has ended", reason=str(error))
-                os._exit(EXIT_BUG)
-            self._begun.set_exception(error)
         except BaseException:
             # A bug ends the whole process, loudly, as one of the peer does; a supervisor starts it again.
             log.exception("enrollment has failed")
             os._exit(EXIT_BUG)
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        await self._daemon.serve(self._stop, self._is_ready)
+        self._loop, self._stop, said = asyncio.get_running_loop(), asyncio.Event(), ""
+        while not self._stop.is_set():
+            try:
+                await self._daemon.serve(self._stop, self._is_ready)
+            except P2psipError as error:
+                if str(error) != said:
+                    log.warning("nobody can be enrolled now", reason=str(error), means="calls go on; it is tried again")
+                said = str(error)
+                self._has_tried()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), RETRY_S)
 
     def _is_ready(self, url: str) -> None:
         self._ready(url)
-        self._begun.set_result(None)
+        self._has_tried()
+
+    def _has_tried(self) -> None:
+        if not self._tried.done():
+            self._tried.set_result(None)

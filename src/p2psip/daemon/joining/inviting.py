@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import random
 import socket
 from dataclasses import replace
@@ -82,6 +83,12 @@ def _servers(configuration: OverlayConfiguration) -> list[tuple[str, int]]:
     """Where members are enrolled, as the configuration says; and this machine, if it has another address now."""
     found = [(str(parts.hostname), parts.port or 443) for parts in map(urlsplit, configuration.enrollment_servers)]
     here = {without_zone(host) for host in machine_hosts()}
-    if here.isdisjoint(host for host, _ in found) and not any(host.startswith("127.") for host, _ in found):
+    if not any(host in here or _is_loopback(host) for host, _ in found):
         found.append((without_zone(own_address()), found[0][1] if found else ENROLLMENT_PORT))
     return found
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
