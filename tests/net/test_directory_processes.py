@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+from free_ports import free_port
 from live_overlay import LiveOverlay, LivePeer, eventually, phone_password
 from our_phone import OurPhone
 
@@ -54,8 +57,14 @@ def test_each_peer_shows_who_is_there_and_keeps_it(tmp_path: Path) -> None:
         hill.kill()
         valley.stop()
         assert (valley.directory / "directory.bin").stat().st_size > 500
-        valley.run("--first")
+        http, ldap = free_port(), free_port()
+        valley.run("--first", "--directory-http-port", str(http), "--directory-ldap-port", str(ldap))
         assert set(listed(overlay, valley)) == {"alice", "bob"}
+        with urlopen(f"http://{valley.host}:{http}/grandstream.xml", timeout=60.0) as page:
+            assert b"<LastName>DL1ABC</LastName>" in page.read()
+        with socket.create_connection((valley.host, ldap), timeout=60.0) as phone:
+            phone.sendall(bytes.fromhex("300c020101600702010304008000"))
+            assert phone.recv(100) == bytes.fromhex("300c02010161070a010004000400")
 
 
 def test_what_is_mistyped_ends_in_a_line_that_says_what_to_do(tmp_path: Path) -> None:

@@ -150,9 +150,10 @@ def run(
     phone_digest: Annotated[list[str] | None, typer.Option(metavar="NAME", help="MD5, SHA-256, or both.")] = None,
     phone_ws: Annotated[bool | None, typer.Option(help="Serve browsers over WebSocket, on the 6th port after.")] = None,
     phone_wss: Annotated[bool | None, typer.Option(help="The same over TLS, on the 7th port after.")] = None,
-    phone_web_origins: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Whose web pages may connect.")
-    ] = None,
+    phone_web_origins: Annotated[list[str] | None, typer.Option(metavar="ORIGIN", help="Whose pages may.")] = None,
+    directory_http_port: Annotated[int | None, typer.Option(metavar="PORT", help="Directory by HTTP; 0: off.")] = None,
+    directory_ldap_port: Annotated[int | None, typer.Option(metavar="PORT", help="The same by LDAP.")] = None,
+    directory_networks: Annotated[list[str] | None, typer.Option(metavar="NETWORK", help="Who has it.")] = None,
     domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Further names of this peer.")] = None,
     other_domains: Annotated[str | None, typer.Option(metavar="DOOR", help="To them: closed, out, in, both.")] = None,
     shared_domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="With users elsewhere.")] = None,

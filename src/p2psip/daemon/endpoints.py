@@ -35,9 +35,9 @@ def endpoints_of(
     settings: PeerSettings, link_types: Collection[OverlayLinkType], dundi: EntityTerms | None = None
 ) -> Endpoints:
     """What to open, by the settings: wildcards as such, so that an address may come later than the peer."""
-    overlay = tuple(Address(host, settings.overlay_port) for host in _bindable(settings.listen))
-    phones = tuple(Address(host, settings.phone_port) for host in _bindable(settings.phone_listen))
-    sip = tuple(Address(host, settings.sip_port) for host in _bindable(settings.listen))
+    overlay = tuple(Address(host, settings.overlay_port) for host in bindable(settings.listen))
+    phones = tuple(Address(host, settings.phone_port) for host in bindable(settings.phone_listen))
+    sip = tuple(Address(host, settings.sip_port) for host in bindable(settings.listen))
     return Endpoints(
         overlay if any(each.without_ice is OverlayLinkType.TLS_TCP_FH_NO_ICE for each in link_types) else (),
         overlay if any(each.without_ice is OverlayLinkType.DTLS_UDP_SR_NO_ICE for each in link_types) else (),
@@ -185,7 +185,7 @@ def _resolved(hosts: Sequence[str], present: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*(host for host in hosts if host not in WILDCARDS), *usable]))
 
 
-def _bindable(hosts: Sequence[str]) -> list[str]:
+def bindable(hosts: Sequence[str]) -> list[str]:
     """Every IPv6 address is none where this machine does not know IPv6; what is named must be there."""
     return [host for host in hosts if host != "::" or _has_ipv6()]
 

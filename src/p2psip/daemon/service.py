@@ -29,7 +29,7 @@ from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import BindingsToKeep, Stopped
 from p2psip.daemon.commands import Commands
 from p2psip.daemon.control import ControlServer
-from p2psip.daemon.directory.directory_file import DirectoryFile
+from p2psip.daemon.directory.directory_service import DirectoryService
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config, unknown_host
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
@@ -268,8 +268,8 @@ class PeerService:
             means = "nobody watches by it, until a line of that name is added"
             self._journal.warning("no line here is the one of this rule", watchers=rule, means=means)
         self._load_phones(wall, now)
-        self._directory_file = DirectoryFile(self._state.directory, self._peer, self._journal)
-        self._directory_file.load(wall, now)
+        self._directory = DirectoryService(self._state, self._peer, self._journal)
+        self._directory.begin(wall, now)
         self._announce_services()
         self._peer.node.use_machine(read_machine())
         self._look_at_router()
@@ -338,7 +338,7 @@ class PeerService:
                 raise RequestFailed(reason)
             self._look_at_addresses()
             self._look_at_router()
-            self._directory_file.look(boot_time())
+            self._directory.look(boot_time())
             self._look_at_phone_certificate()
             if self._role.look(boot_time(), is_busy=self._peer.server.counts["calls"] > 0):
                 raise TookAnotherRole
@@ -435,7 +435,7 @@ class PeerService:
             async with asyncio.timeout(STOP_MAX_S):
                 await self._has_left.wait()
         self._save_phones()
-        self._directory_file.save(boot_time())
+        self._directory.end(boot_time())
 
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug ends the peer, loudly, rather than to let it carry on half broken; a supervisor starts it again."""

@@ -22,6 +22,12 @@ SETTINGS_FILE = "peer.toml"
 
 DNS_PORT = 53
 
+PRIVATE_NETWORKS = (
+    *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
+    *("fc00::/7", "fe80::/10", "::1/128"),
+)
+"""Networks that are nobody's on the Internet (RFC 1918, RFC 3927, RFC 4193), and this machine."""
+
 ENGINE_PORT = 2223
 """Where Debian's rtpengine takes commands, if nobody has said otherwise."""
 
@@ -58,6 +64,9 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     phone_ws: bool = False
     phone_wss: bool = False
     phone_web_origins: tuple[str, ...] = ()
+    directory_http_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    directory_ldap_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    directory_networks: tuple[str, ...] = PRIVATE_NETWORKS
     domains: tuple[str, ...] = ()
     other_domains: Literal["closed", "out", "in", "both"] = "closed"
     shared_domains: tuple[str, ...] = ()
@@ -87,8 +96,9 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             WatchRules(self.watchers)
         except ValueError as error:
             raise ValueError(f"watchers: {error}") from None
-        for network in self.guests:
-            _check_network(network)
+        for setting in ("guests", "directory_networks"):
+            for network in getattr(self, setting):
+                _check_network(setting, network)
         if self.name_server:
             _name_server(self.name_server)
         if self.shared_domains and self.other_domains not in ("out", "both"):
@@ -114,6 +124,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if self.phone_tls and self.phone_tls_port > 65535:
             raise ValueError("phones have TLS on the port after phone_port, which is none: set phone_tls to false")
         self._check_web()
+        self._check_directory()
         if bool(self.phone_certificate) != bool(self.phone_key):
             raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
         if not self.phone_digest or len(set(self.phone_digest)) < len(self.phone_digest):
@@ -153,6 +164,14 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
                     f"phone_web_origins: {origin!r} is not what a browser calls a page's origin, {why}: write scheme "
                     'and host alone, as "https://phone.example" or "https://phone.example:8443"'
                 )
+
+    def _check_directory(self) -> None:
+        taken = {self.overlay_port, self.sip_port, self.phone_port, self.phone_tls_port, self.phone_ws_port}
+        for name in ("directory_http_port", "directory_ldap_port"):
+            port = getattr(self, name)
+            if port and port in taken:
+                raise ValueError(f"{name} {port} is a port for something else as well: it needs one of its own")
+            taken.add(port)
 
     def media_way(self, *, has_call_paths: bool) -> MediaSetting:
         """Without paths by ICE nobody's voice takes a way that nobody has asked for."""
@@ -260,6 +279,13 @@ phone_digest = {phone_digest}
 phone_ws = {phone_ws}
 phone_wss = {phone_wss}
 phone_web_origins = {phone_web_origins}
+
+# Ports on which the phones of this site have the directory of the overlay, at the addresses of phone_listen: by HTTP,
+# in the XML of Yealink, Cisco, Snom and Grandstream, as vCard, CSV and JSON, and by LDAP; 0 is off. There is no
+# password: it is served to these networks alone. docs/operating.md, "The directory on phones".
+directory_http_port = {directory_http_port}
+directory_ldap_port = {directory_ldap_port}
+directory_networks = {directory_networks}
 
 # Further names of this peer that phones may have as their server or domain, beside its addresses and host name.
 domains = {domains}
@@ -371,15 +397,17 @@ def _name_server(text: str) -> Address:
         raise ValueError(f"name_server: {error}") from None
 
 
-def _check_network(text: str) -> None:
+def _check_network(setting: str, text: str) -> None:
     try:
         ipaddress.ip_network(text)
     except ValueError:
         try:
             meant = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise ValueError(f"guests: {text!r} is no network: write one as 192.168.7.0/24, or an address") from None
-        raise ValueError(f"guests: {text!r} is an address within {meant}: write that, or the address alone") from None
+            raise ValueError(f"{setting}: {text!r} is no network: write one as 192.168.7.0/24, or an address") from None
+        raise ValueError(
+            f"{setting}: {text!r} is an address within {meant}: write that, or the address alone"
+        ) from None
 
 
 def _no_origin(text: str) -> str:

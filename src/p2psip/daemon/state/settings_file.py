@@ -26,6 +26,7 @@ WORDS = {
     "phone_listen": "IP addresses",
     "domains": "names",
     "shared_domains": "names",
+    "directory_networks": 'networks, as "192.168.7.0/24"',
     "guests": 'networks, as "192.168.7.0/24"',
     "name_server": 'an IP address, as "192.168.7.1"',
     "domain_anchors": "the name of a file, in quotes",
