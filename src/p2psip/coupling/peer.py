@@ -111,10 +111,12 @@ class Peer:
     ) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
-        server = replace(server, peer_in=partial(peer_in, self.overlay, len(node.node_id)))
+        self.publisher = Publisher(node)
+        self.directory = DirectoryKeeper(node, self.publisher, server.numbering.plan)
+        own = partial(peer_in, self.overlay, len(node.node_id))
+        server = replace(server, peer_in=own, name_of=self.directory.name_of)
         self.handlings = Handlings()
         self.handlings.use_date(node.wall)
-        self.publisher = Publisher(node)
         self.homes = HomeKeeper(node, self.publisher)
         trunked = [Trunk(terms, server.realm, rng) for terms in trunks]
         self.server = SipServer(
@@ -134,7 +136,6 @@ class Peer:
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         plan = server.numbering.plan
-        self.directory = DirectoryKeeper(node, self.publisher, plan)
         self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
         self._timed = (*timed, self.dundi, self.flows, self.directory)

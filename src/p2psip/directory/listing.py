@@ -26,6 +26,12 @@ class Card:
             if len(word) > TEXT_MAX or not word.isprintable():
                 raise ValueError(f"{field}: {word[:TEXT_MAX]!r} is not {TEXT_MAX} characters of text at the most")
 
+    @property
+    def label(self) -> str:
+        """What a phone shows of it: name and callsign; "" where there is neither."""
+        is_said = self.callsign.casefold() in self.name.casefold()
+        return self.name if is_said else f"{self.name} {self.callsign}".strip()
+
 
 NO_CARD = Card()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from xml.etree import ElementTree as Xml
 
 from p2psip.directory.listing import Listed
@@ -18,7 +19,7 @@ CISCO_PAGE = 32
 
 def labels(entries: Sequence[Listed]) -> list[str]:
     """What a phone shows of each: name and callsign, and where two have the same the name of the line as well."""
-    shown = [_label(entry) for entry in entries]
+    shown = [replace(entry.card, name=entry.shown).label for entry in entries]
     counts = Counter(label.casefold() for label in shown)
     return [
         f"{label} ({entry.user})" if counts[label.casefold()] > 1 and label != entry.user else label
@@ -86,11 +87,6 @@ def _add_entries(root: Xml.Element, entries: Sequence[Listed], shown: Sequence[s
         item = Xml.SubElement(root, "DirectoryEntry")
         _add(item, "Name", label)
         _add(item, "Telephone", entry.dial)
-
-
-def _label(entry: Listed) -> str:
-    callsign = entry.card.callsign
-    return entry.shown if not callsign or callsign.casefold() in entry.shown.casefold() else f"{entry.shown} {callsign}"
 
 
 def _names(label: str) -> tuple[str, str]:

@@ -218,6 +218,20 @@ class DirectoryKeeper:
         said = self._said(now)
         return in_order(self._listed(copy, entry, said, now) for copy, entry in self._all(now))
 
+    def name_of(self, user: str) -> str:
+        """What phones show of a user of the overlay who has proved to call; "" where the directory has no name."""
+        resource = self._node.hash_name(f"{user}@{self._node.configuration.instance_name}".encode())
+        for copy in self._node.spreading.copies.at(resource, DIRECTORY_ENTRY):
+            if copy.stored.data_value.exists and (label := self._label_in(copy)):
+                return label
+        return ""
+
+    def _label_in(self, copy: SpreadCopy) -> str:
+        try:
+            return _card_of(read_entry(copy.stored.data_value.value, len(self._node.node_id))).label
+        except DecodeError:
+            return ""
+
     def _all(self, now: float) -> list[Decoded]:
         """The entries, decoded again only when something has changed."""
         copies = self._node.spreading.copies
@@ -248,7 +262,7 @@ class DirectoryKeeper:
     def _listed(
         self, copy: SpreadCopy, entry: DirectoryEntry, said: dict[NodeId, tuple[frozenset[int], float]], now: float
     ) -> Listed:
-        card = Card(*(word.decode() for word in (entry.name, entry.number, entry.site, entry.callsign)))
+        card = _card_of(entry)
         reach, heard_s = self._reach(copy, entry.peer, said)
         return Listed(copy.user, card, str(copy.signer), str(entry.peer), reach, heard_s, self._dial(copy.user, card))
 
@@ -269,3 +283,7 @@ class DirectoryKeeper:
         user = aor.rpartition("@")[0]
         ruled = self._plan.ruled(card.number, None) if card.number else None
         return card.number if ruled is not None and not ruled.refusal and ruled.number == user else user
+
+
+def _card_of(entry: DirectoryEntry) -> Card:
+    return Card(*(word.decode() for word in (entry.name, entry.number, entry.site, entry.callsign)))

@@ -80,6 +80,10 @@ def _no_peer(uri: SipUri) -> str | None:
     return None
 
 
+def _no_name(user: str) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """What a peer's SIP server is called, where it listens, and how it treats phones.
@@ -118,6 +122,8 @@ class ServerConfig:
     """True if media may go to other peers, over paths of ICE."""
     peer_in: Callable[[SipUri], str | None] = _no_peer
     """Which peer a GRUU of the overlay leads to, as a `Source` names peers; None if to none."""
+    name_of: Callable[[str], str] = _no_name
+    """What the directory calls a user of the overlay; "" if nothing."""
     numbering: Numbering = field(default_factory=Numbering)
     other_domains: OtherDomains = field(default_factory=OtherDomains)
     timers: TimerValues = field(default_factory=TimerValues)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -72,7 +71,7 @@ class SpreadSet:
         self._copies: dict[int, SpreadCopy] = {}
         self._versions: dict[int, tuple[int, int]] = {}
         self._order: list[int] = []
-        self._counts: Counter[tuple[ResourceId, int]] = Counter()
+        self._at: dict[tuple[ResourceId, int], set[int]] = {}
         self._digests: dict[tuple[int, int], int] = {}
         self.size = 0
         """In bytes, without certificates."""
@@ -95,7 +94,12 @@ class SpreadSet:
 
     def count_at(self, resource: ResourceId, kind: int) -> int:
         """How many values of a Kind one resource has: those of one user, or of one node."""
-        return self._counts[resource, kind]
+        return len(self._at.get((resource, kind), ()))
+
+    def at(self, resource: ResourceId, kind: int) -> list[SpreadCopy]:
+        """The values of a Kind that one resource has, the newest first."""
+        found = [self._copies[position] for position in self._at.get((resource, kind), ())]
+        return sorted(found, key=lambda copy: copy.version, reverse=True)
 
     def put(self, copy: SpreadCopy) -> None:
         """Keep it in place of what is there."""
@@ -104,7 +108,7 @@ class SpreadSet:
             self.remove(position)
         insort(self._order, position)
         self._copies[position], self._versions[position] = copy, copy.version
-        self._counts[copy.resource, copy.kind] += 1
+        self._at.setdefault((copy.resource, copy.kind), set()).add(position)
         self.size += len(copy.stored.data_value.value)
         self._changed()
 
@@ -112,9 +116,10 @@ class SpreadSet:
         """Forget it."""
         copy = self._copies.pop(position)
         del self._versions[position], self._order[bisect_left(self._order, position)]
-        self._counts[copy.resource, copy.kind] -= 1
-        if not self._counts[copy.resource, copy.kind]:
-            del self._counts[copy.resource, copy.kind]
+        there = self._at[copy.resource, copy.kind]
+        there.discard(position)
+        if not there:
+            del self._at[copy.resource, copy.kind]
         self.size -= len(copy.stored.data_value.value)
         self._changed()
 

@@ -11,6 +11,7 @@ All functions are pure; URIs have the overlay's name.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.message import grammar
@@ -99,6 +100,19 @@ def without_proof(fields: Fields, *, is_agent: bool) -> Fields:
         return fields
     number = value.uri.replace(user=f"{value.uri.user};{_PASSED}", params=(*value.uri.params, ("user", "phone")))
     return fields.with_only("P-Asserted-Identity", NameAddr(number, value.display_name))
+
+
+def with_name(request: Request, realm: str, name_of: Callable[[str], str]) -> Fields:
+    """The fields of a request as a phone is to have them: who has proved to call is shown by the name that the
+    directory has of him, and not by what his phone says. Who does not show himself is left as he is.
+    """
+    user, from_ = asserted(request, realm), request.from_
+    is_shown = isinstance(from_.uri, SipUri) and from_.uri.host == realm and from_.uri.user_name == user
+    name = name_of(user) if user and is_shown else ""
+    if not name:
+        return request.fields
+    fields = request.fields.with_only("From", NameAddr(from_.uri, name, from_.params))
+    return fields.with_only("P-Asserted-Identity", NameAddr(line_uri(user, realm), name))
 
 
 def line_uri(user: str, realm: str) -> SipUri:

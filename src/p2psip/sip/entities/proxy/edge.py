@@ -109,6 +109,8 @@ class Edge:
         if is_phone(place) and not self._may_speak(request, place):
             request = ringing_instead(request)
         fields = request.fields
+        if is_phone(place) and place is not None and not place.is_outside and request.begins:
+            fields = identity.with_name(request, self._config.realm, self._config.name_of)
         if place is not None:
             fields = identity.without_proof(fields, is_agent=place.is_agent)
         request = request.replace(fields=self._naming.fields_to(fields, place))
