@@ -10,11 +10,13 @@ import pytest
 from effort import times
 from mutations import mutant
 from node_bench import ME, Heard, NodeBench, address, nid
+from spreading_peers import entry, line
 
 from p2psip.base.address import Address
 from p2psip.reload.config.calls_by import CallsBy
+from p2psip.reload.config.configuration import DIRECTORY_KINDS, SIP_REGISTRATION_KIND
 from p2psip.reload.node.effects import AppLinkUp
-from p2psip.reload.node.limits import TUNNELS_PER_NODE_MAX
+from p2psip.reload.node.limits import SPREAD_REFUSED_MAX, TUNNELS_PER_NODE_MAX
 from p2psip.reload.node.tunnelling.tunnel import TunnelName
 from p2psip.reload.node.tunnelling.tunnel_commands import OpenTunnel, TunnelFailed, TunnelledRecord
 from p2psip.reload.node.tunnelling.tunnels import PURPOSE
@@ -23,6 +25,7 @@ from p2psip.reload.paths.limits import SURVEY_SPARES_MAX, SURVEY_TOKENS_MAX
 from p2psip.reload.paths.nat.survey import probe
 from p2psip.reload.paths.values import SendSpare, SendStun, SpareOpened, StunArrived
 from p2psip.reload.security.key_agreement import KeyExchange, KeyShare
+from p2psip.reload.usages.directory_usage import sign_entry
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.extensions.tunnel_messages import (
@@ -35,8 +38,25 @@ from p2psip.reload.wire.extensions.tunnel_messages import (
     TunnelStep,
 )
 from p2psip.reload.wire.header import Destination
+from p2psip.reload.wire.kinds import DIRECTORY_ENTRY
 from p2psip.reload.wire.private_messages import REACH, PrivateAns, PrivateReq, ProbeWay, ReachAns, ReachReq
+from p2psip.reload.wire.usages.directory_values import DirectoryEntry
 from p2psip.reload.wire.usages.home_registration import HOME, HomeReq
+from p2psip.reload.wire.usages.spread_messages import (
+    SPREAD,
+    CompareAns,
+    CompareReq,
+    GiveAns,
+    GiveReq,
+    RangeDigest,
+    RangePart,
+    SpreadReq,
+    SpreadStep,
+    SpreadValue,
+    ValueVersion,
+    WantedValue,
+)
+from p2psip.sim.signer import SimulatedIdentity
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
 from p2psip.turn.peers import Scope, scope_of
 
@@ -137,6 +157,63 @@ def test_registrations_with_a_home(seed: int) -> None:
         assert len(ask(bench, HOME, body)) == 1
         assert len(bench.node.at_home(f"peer-{ASKER}@sim.example", bench.now)) <= 1
     assert bench.node.at_home("bob@sim.example", bench.now) == ()
+
+
+def comparer() -> NodeBench:
+    """A member that keeps a copy of what every peer has, of which it has one value."""
+    bench = member(required_kinds=(SIP_REGISTRATION_KIND, *DIRECTORY_KINDS))
+    bench.node.spreading.joined(bench.now)
+    put(bench, line(1), entry("Alice"))
+    return bench
+
+
+def put(bench: NodeBench, who: SimulatedIdentity, said: DirectoryEntry) -> None:
+    """A line of its says who it is."""
+    resource, stored = sign_entry(who, said, 1_800_000_000_000, bench.node.hash_name)
+    bench.node.spreading.put(resource, DIRECTORY_ENTRY, stored, who.certificates, bench.now)
+
+
+@pytest.mark.parametrize("seed", range(times(4)))
+def test_comparisons_of_copies(seed: int) -> None:
+    """Each is answered once, and changes nothing."""
+    rng = random.Random(f"compare {seed}")
+    bench = comparer()
+    (copy,) = bench.node.spreading.copies
+    compare = CompareReq((RangeDigest(0, 0, 0), RangeDigest(16, copy.position, 1)))
+    give = GiveReq((WantedValue(copy.position, has_certificate=False), WantedValue(7, has_certificate=True)))
+    specimens = [SpreadReq(SpreadStep.COMPARE, compare).encode(), SpreadReq(SpreadStep.GIVE, give).encode()]
+    answered = 0
+    for number in range(200):
+        body = rng.choice(specimens) if number % 10 == 0 else mutant(specimens, rng)
+        (answer,) = ask(bench, SPREAD, body)
+        answered += answer.code is MessageCode.PRIVATE_ANS
+    assert answered >= 20
+    assert list(bench.node.spreading.copies) == [copy]
+
+
+@pytest.mark.parametrize("seed", range(times(4)))
+def test_answers_to_comparisons(seed: int) -> None:
+    """Whatever one says that it has: what is not signed by whose it is is not taken, and questions come to an end."""
+    rng = random.Random(f"give {seed}")
+    bench = comparer()
+    (copy,) = bench.node.spreading.copies
+    parts = (
+        RangePart(0, 0, tuple(range(16)), ()),
+        RangePart(0, 0, (), (ValueVersion(copy.position, 1 << 60, 1), ValueVersion(5, 5, 5))),
+    )
+    value = SpreadValue(copy.kind, copy.resource, copy.stored.encode())
+    specimens = [CompareAns((part,)).encode() for part in parts] + [GiveAns((value,)).encode()]
+    asked = 0
+    for _ in range(150):
+        bench.run_for(20.0)
+        for place in (ASKER, OTHER):
+            for request in bench.heard(place, MessageCode.PRIVATE_REQ):
+                asked += 1
+                said = mutant(specimens, rng) if rng.random() < 0.7 else rng.choice(specimens)
+                bench.answer(place, request, MessageCode.PRIVATE_ANS, PrivateAns(said))
+    assert asked > 10
+    assert [each.stored for each in bench.node.spreading.copies] == [copy.stored]
+    assert len(bench.node.spreading.refused) <= SPREAD_REFUSED_MAX
 
 
 @pytest.mark.parametrize("seed", range(times(4)))

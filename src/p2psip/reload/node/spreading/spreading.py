@@ -79,6 +79,10 @@ RANGES_MAX = 32
 WANTED_MAX = 60
 """Of one request."""
 
+QUESTIONS_MAX = 4000
+ROUND_MAX_S = 900.0
+"""Of one round: more than a copy of all takes, and longer than it does over 128 kbit/s."""
+
 SILENT_S = 300.0
 REFUSED_S = 3600.0
 """For so long one is not asked that did not answer, or does not know of this."""
@@ -103,6 +107,7 @@ class _Comparison:
     partner: NodeId
     ranges: deque[tuple[int, int]] = field(default_factory=lambda: deque([ALL]))
     wanted: deque[int] = field(default_factory=deque)
+    questions: int = 0
     taken: int = 0
     is_news: bool = False
     """True if something is not what it was, and not merely said again."""
@@ -110,9 +115,10 @@ class _Comparison:
 
 @dataclass(frozen=True, slots=True)
 class SpreadContext:
-    """One question of a round; what was wanted by it, if values were."""
+    """One question of a round: which ranges were to be compared, or which values were wanted."""
 
     comparing: _Comparison
+    ranges: tuple[tuple[int, int], ...] = ()
     wanted: tuple[int, ...] = ()
 
 
@@ -243,28 +249,30 @@ class Spreading:
 
     def _go_on(self, comparing: _Comparison, now: float) -> None:
         """Ask the next question of a round; the values first, so that few of them wait."""
-        if comparing.wanted and (len(comparing.wanted) >= WANTED_MAX or not comparing.ranges):
+        comparing.questions += 1
+        if comparing.questions > QUESTIONS_MAX or now > self._began_at + ROUND_MAX_S:
+            # Whoever has us ask without end, or answers slowly, keeps us from asking the others no longer than this.
+            self._end(comparing, now)
+        elif comparing.wanted and (len(comparing.wanted) >= WANTED_MAX or not comparing.ranges):
             wanted = tuple(_take(comparing.wanted, WANTED_MAX))
             asked = [WantedValue(each, self.copies.get(each) is not None) for each in wanted]
-            self._ask(comparing, SpreadStep.GIVE, GiveReq(tuple(asked)), wanted, now)
+            self._ask(SpreadContext(comparing, (), wanted), SpreadStep.GIVE, GiveReq(tuple(asked)), now)
         elif comparing.ranges:
             ranges = _take(comparing.ranges, self._ranges_max)
             digests = tuple(RangeDigest(*each, self.copies.digest(*each)) for each in ranges)
-            self._ask(comparing, SpreadStep.COMPARE, CompareReq(digests), (), now)
+            self._ask(SpreadContext(comparing, tuple(ranges)), SpreadStep.COMPARE, CompareReq(digests), now)
         else:
             self._end(comparing, now)
 
-    def _ask(
-        self, comparing: _Comparison, step: SpreadStep, body: CompareReq | GiveReq, wanted: tuple[int, ...], now: float
-    ) -> None:
+    def _ask(self, context: SpreadContext, step: SpreadStep, body: CompareReq | GiveReq, now: float) -> None:
         asked = OverlayRequest(
-            [Destination.node(comparing.partner)],
+            [Destination.node(context.comparing.partner)],
             MessageCode.PRIVATE_REQ,
             PrivateReq(SPREAD, SpreadReq(step, body).encode()),
             transmissions_max=TRANSMISSIONS_MAX,
         )
-        if self._exchange.request(asked, SpreadContext(comparing, wanted), now) is None:
-            self._end(comparing, now)
+        if self._exchange.request(asked, context, now) is None:
+            self._end(context.comparing, now)
 
     def _end(self, comparing: _Comparison, now: float) -> None:
         self._comparing = None
@@ -289,7 +297,7 @@ class Spreading:
             if context.wanted:
                 self._given(context, outcome, outcome.body.body, now)
             else:
-                self._compared(comparing, CompareAns.decode(outcome.body.body))
+                self._compared(context, CompareAns.decode(outcome.body.body))
         except (DecodeError, Rejection) as error:
             self._exchange.note("copies not compared", node=comparing.partner, reason=str(error))
             self._left_alone[comparing.partner] = now + (REFUSED_S if isinstance(outcome, Refused) else SILENT_S)
@@ -297,16 +305,20 @@ class Spreading:
             return
         self._go_on(comparing, now)
 
-    def _compared(self, comparing: _Comparison, answer: CompareAns) -> None:
+    def _compared(self, context: SpreadContext, answer: CompareAns) -> None:
+        comparing, left = context.comparing, set(context.ranges)
         for part in answer.parts:
+            if (part.depth, part.start) not in left:
+                raise InvalidMessage("a range that was not asked about")
+            left.remove((part.depth, part.start))
             if part.digests:
                 self._go_down(comparing, part)
-            for version in part.versions:
+            for version in part.versions[:LEAF_MAX]:
                 offered = version.storage_time, version.tail
                 is_refused = (version.position, offered) in self._not_wanted
                 if offered > self.copies.version(version.position) and not is_refused:
                     comparing.wanted.append(version.position)
-        if len(comparing.wanted) > SPREAD_VALUES_MAX or len(comparing.ranges) > SPREAD_VALUES_MAX:
+        if max(len(comparing.wanted), len(comparing.ranges)) > SPREAD_VALUES_MAX:
             raise InvalidMessage("more values than there can be")
 
     def _go_down(self, comparing: _Comparison, part: RangePart) -> None:

@@ -15,6 +15,7 @@ from p2psip.reload.usages.directory_usage import ENTRY_LIFETIME_S, sign_reached
 from p2psip.reload.wire.kinds import DIRECTORY_ENTRY, LINES_REACHED
 from p2psip.reload.wire.storage_messages import DataValue, DictionaryEntry
 from p2psip.reload.wire.usages.directory_values import DirectoryEntry
+from p2psip.reload.wire.usages.spread_messages import RangePart
 from p2psip.sim.simulated_overlay import SimulatedOverlay
 
 
@@ -148,3 +149,14 @@ def test_digests_of_ranges_say_where_two_sets_differ() -> None:
     theirs.put(copies[17])
     assert ours.digest(0, 0) == theirs.digest(0, 0)
     assert ours.count_at(copies[17].resource, DIRECTORY_ENTRY) == 1
+
+
+def test_who_has_us_ask_without_end_keeps_us_from_asking_others_no_longer_than_a_round_may_be() -> None:
+    """It says of each range that all of its parts are other than ours."""
+    pair = SpreadingPeers("endless", 3)
+    liar = pair.spreading(0)
+    liar._part = lambda asked: RangePart(asked.depth, asked.start, tuple(range(1, 17)), ())  # type: ignore[method-assign]
+    pair.put(1, line(1), entry("Alice"))
+    pair.run(1200.0)
+    assert [copy.user for copy in pair.spreading(2).copies] == ["user1@sim.example"]
+    assert max(len(each.spreading.copies) for each in pair.overlay.nodes.values()) == 1
