@@ -11,8 +11,10 @@ from node_bench import NodeBench
 
 SOURCE = Path(__file__).parents[4] / "src" / "p2psip"
 NODE = SOURCE / "reload" / "node"
-PUBLIC = {"node_id", "user", "wall", "topology"}
-"""What is no method: three values, and the topology, whose tables the simulator's judges look at."""
+PUBLIC = {"node_id", "user", "wall", "topology", "spreading"}
+"""What is no method: three values; the topology, whose tables the simulator's judges look at; the copy of what every
+peer has, which its users read and keep over restarts.
+"""
 
 
 def reaches(source: str, *, may_see_topology: bool) -> Iterator[str]:
