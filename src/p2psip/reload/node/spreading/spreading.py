@@ -108,6 +108,7 @@ class _Comparison:
     ranges: deque[tuple[int, int]] = field(default_factory=lambda: deque([ALL]))
     wanted: deque[int] = field(default_factory=deque)
     questions: int = 0
+    differs: bool = False
     taken: int = 0
     is_news: bool = False
     """True if something is not what it was, and not merely said again."""
@@ -276,7 +277,8 @@ class Spreading:
 
     def _end(self, comparing: _Comparison, now: float) -> None:
         self._comparing = None
-        if not comparing.taken:
+        if comparing.differs and not comparing.taken:
+            # It lacks something that we have, or has what is refused here: it need not tell us again at once.
             self._vain[comparing.partner] = now
         self._vain = {node: at for node, at in self._vain.items() if now < at + ROUND_S}
         if comparing.is_news:
@@ -307,6 +309,7 @@ class Spreading:
 
     def _compared(self, context: SpreadContext, answer: CompareAns) -> None:
         comparing, left = context.comparing, set(context.ranges)
+        comparing.differs |= bool(answer.parts)
         for part in answer.parts:
             if (part.depth, part.start) not in left:
                 raise InvalidMessage("a range that was not asked about")

@@ -160,3 +160,20 @@ def test_who_has_us_ask_without_end_keeps_us_from_asking_others_no_longer_than_a
     pair.run(1200.0)
     assert [copy.user for copy in pair.spreading(2).copies] == ["user1@sim.example"]
     assert max(len(each.spreading.copies) for each in pair.overlay.nodes.values()) == 1
+
+
+def test_who_is_asked_by_one_who_has_something_else_asks_back_soon() -> None:
+    """And does not wait until its own minute is over, though it has just found that nothing was new."""
+    for number in range(5):
+        pair = SpreadingPeers(f"soon {number}")
+        pair.put(0, line(1), entry("Alice"))
+        pair.run(30.0)
+        assert len(pair.spreading(1).copies) == 1
+
+
+def test_what_is_older_than_what_is_here_does_not_come_back() -> None:
+    pair = SpreadingPeers("older", 1)
+    pair.put(0, line(1), entry("Alice Hill"))
+    pair.put(0, line(1), entry("Alice"), pair.now_ms - 60_000)
+    (copy,) = pair.spreading(0).copies
+    assert copy.stored.data_value.value == entry("Alice Hill").encode()
