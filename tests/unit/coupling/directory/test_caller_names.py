@@ -69,7 +69,7 @@ def test_who_has_said_nothing_is_shown_as_before() -> None:
 def test_who_has_proved_nothing_has_no_name_either() -> None:
     """Another peer that says alice of who calls, and whose proof is gone."""
     world, alice, bob = club(Card("Alice Hill"), 1)
-    world[0].peer.callers.sign = lambda asked: None  # type: ignore[method-assign]
+    world[0].peer.callers.sign = lambda asked, now: None  # type: ignore[method-assign]
     name, asserted = shown(world, alice, bob)
     assert name == '"Not verified" <sip:not-verified@anonymous.invalid>'
     assert asserted == []
