@@ -11,7 +11,7 @@ from trunk_bench import ANSWER, PROVIDER, SECOND, TrunkBench
 from p2psip.sip.entities.gateway.limits import LINGERING_MAX
 from p2psip.sip.message.build import make_response
 
-ROUNDS = 400
+ROUNDS = 200
 
 
 def specimens(bench: TrunkBench) -> list[bytes]:
