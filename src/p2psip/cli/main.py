@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "join": "Join an overlay with such a code.",
     "overlay": "Found an overlay, show and change its configuration.",
     "enrollment": "Run the server at which members enroll.",
+    "bootstrap": "Run a server at which an overlay is found, that is no peer.",
     "user": "Look after the accounts of an overlay.",
     "peer": "Be a peer: the PBX of the phones at this site.",
     "line": "Look after a peer's lines: who may register a phone.",
@@ -50,6 +51,7 @@ COMMANDS: dict[str, str] = {
 ROOMS = {
     **dict.fromkeys(("nat", "check", "trunk", "directory"), "site"),
     **dict.fromkeys(("up", "invite", "join"), "joining"),
+    "bootstrap": "overlay",
 }
 """Those of them that are in a room of their own."""
 
