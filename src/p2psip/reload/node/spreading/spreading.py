@@ -455,7 +455,7 @@ class Spreading:
 
     def _hinted(self, node: NodeId, now: float) -> None:
         """It has something else; whether that is more or less than we have, one has to ask."""
-        is_vain = now < self._vain.get(node, now - ROUND_S) + ROUND_S
+        is_vain = now < self._vain.get(node, -math.inf) + ROUND_S
         if is_vain or node in self._hints or len(self._hints) >= RANGES_MAX:
             return
         self._hints[node] = None
