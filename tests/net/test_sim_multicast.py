@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.connecting.bootstrap import HEARING_S
-from p2psip.reload.node.connecting.lan_search import ANSWER_MAX_S, ASKED, ASKED_IN_ALL
+from p2psip.reload.node.connecting.lan_search import ANSWER_MAX_S, ASKED, ASKED_IN_ALL, PADDING
 from p2psip.reload.node.connecting.ways_in import WayIn
 from p2psip.reload.paths.values import LanArrived, SendMulticast, SendOnLan
 from p2psip.sim.ip.packet import Packet
@@ -104,7 +104,12 @@ class Lan:
 @pytest.fixture
 def question() -> bytes:
     """What a member of the overlay asks."""
-    world = lan("lan", 2)
+    return asked()
+
+
+def asked(**settings: object) -> bytes:
+    """What a member of such an overlay asks."""
+    world = lan("lan", 2, **settings)
     heard = Lan(world)
     world.run(3.0)
     return next(data for data, source in heard.said if source.host == "192.168.1.3")
@@ -118,7 +123,8 @@ def test_an_answer_is_not_longer_than_its_question_and_there_are_so_many(questio
     for _ in range(100):
         heard.say(question)
     assert 0 < len(heard.answers) <= ASKED.burst
-    assert all(len(answer) <= len(question) for answer in heard.answers)
+    # There is room for a longer name in the certificate of who answers.
+    assert all(len(answer) + len(PADDING) // 2 <= len(question) for answer in heard.answers)
     for number in range(100):
         heard.say(question, f"10.0.0.{number}")
     assert len(heard.answers) <= ASKED_IN_ALL.burst
@@ -133,7 +139,9 @@ def test_a_question_of_another_overlay_and_one_that_nobody_has_signed_are_not_an
     world = lan("lan", 1)
     heard = Lan(world)
     world.run(5.0)
-    foreign = question[:4] + bytes([question[4] ^ 1]) + question[5:]
+    # Signed by a member of that one, whose certificate would do here.
+    foreign = asked(instance_name="other.example")
+    assert foreign[4:8] != question[4:8]
     forged = question[:-1] + bytes([question[-1] ^ 1])
     for data in (foreign, forged, question[:50], b"", b"\xd2ELO", question + b"x"):
         heard.say(data)
