@@ -7,7 +7,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.connecting.bootstrap import HEARING_S
-from p2psip.reload.node.connecting.lan_search import ANSWER_MAX_S, ASKED, ASKED_IN_ALL, PADDING
+from p2psip.reload.node.connecting.lan_search import ANSWER_MAX_S, ASKED, ASKED_IN_ALL
 from p2psip.reload.node.connecting.ways_in import WayIn
 from p2psip.reload.paths.values import LanArrived, SendMulticast, SendOnLan
 from p2psip.sim.ip.packet import Packet
@@ -124,7 +124,7 @@ def test_an_answer_is_not_longer_than_its_question_and_there_are_so_many(questio
         heard.say(question)
     assert 0 < len(heard.answers) <= ASKED.burst
     # There is room for a longer name in the certificate of who answers.
-    assert all(len(answer) + len(PADDING) // 2 <= len(question) for answer in heard.answers)
+    assert all(len(answer) + 64 <= len(question) for answer in heard.answers)
     for number in range(100):
         heard.say(question, f"10.0.0.{number}")
     assert len(heard.answers) <= ASKED_IN_ALL.burst
