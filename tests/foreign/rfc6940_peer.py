@@ -69,6 +69,7 @@ class Peer:
         self.configuration = configuration
         self.identity = identity
         self.node_id = identity.node_id
+        self._is_over = False
         self.links: dict[bytes, list[Link]] = {}
         self.attached: set[bytes] = set()
         self.ready: set[bytes] = set()
@@ -110,11 +111,12 @@ class Peer:
         if wanted not in (None, link.node_id):
             link.close()
             raise NotBelieved("another node than the one we dialled")
-        self._spawn(self._listen_to(link))
+        self._keep(link)
         return link
 
     async def close(self) -> None:
         """As a crash: nothing is said to anybody."""
+        self._is_over = True
         if self._server is not None:
             self._server.close()
         for links in list(self.links.values()):
@@ -129,12 +131,21 @@ class Peer:
         return next((link for link in reversed(self.links.get(node_id, [])) if link.is_open), None)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_over:
+            # Its handshake was over after all was closed.
+            writer.close()
+            return
         try:
             link = Link(reader, writer, self.configuration.trust)
         except NotBelieved as error:
             self.complaints.append(f"a link of {error}")
             writer.close()
             return
+        self._keep(link)
+
+    def _keep(self, link: Link) -> None:
+        """It is closed with all others from now on, be it that nobody has listened to it yet."""
+        self.links.setdefault(link.node_id, []).append(link)
         self._spawn(self._listen_to(link))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -148,7 +159,6 @@ class Peer:
             self.complaints.append(f"{type(error).__name__}: {error}")
 
     async def _listen_to(self, link: Link) -> None:
-        self.links.setdefault(link.node_id, []).append(link)
         try:
             async for data in link.messages():
                 self._receive(data, link)

@@ -103,6 +103,13 @@ class Site:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.05)
 
+    def await_found(self, name: str) -> None:
+        """Until its peer finds a user in the overlay: a person takes longer to dial. Nothing is typed for that."""
+        deadline = time.monotonic() + TOLD_MAX_S
+        command = [*P2PSIP, "lookup", name]
+        while subprocess.run(command, capture_output=True, env=self.environment, cwd=self.home, check=False).returncode:
+            assert time.monotonic() < deadline, f"{name} is not in the overlay"
+
     def stop(self) -> None:
         """As Ctrl-C does."""
         for process in self._running:
@@ -150,6 +157,7 @@ def test_five_commands_from_nothing_to_the_first_call(sites: list[Site]) -> None
         caller = OurPhone("alice", server=f"{alice['server']}:5060", password=alice["phone_password"])
         phones.enter_context(caller)
         caller.wait("registered")
+        hill.await_found("bob")
         caller.command("call bob")
         caller.wait("answered")
         took_s = time.monotonic() - began_at
