@@ -574,3 +574,8 @@ def find(resource_: bytes, kinds: Iterable[int]) -> bytes:
 
 def read_found(reader: Reader) -> list[tuple[int, bytes]]:
     return reader.list(2, lambda r: (r.number(4), r.vector(1)))
+
+
+def is_for_any(message: Message) -> bool:
+    """6.3.2.1: "equal to 65535 and the message type is ConfigUpdate, then the message MUST be accepted"."""
+    return message.code == CONFIG_UPDATE and message.header.sequence == 65535

@@ -95,7 +95,11 @@ class Link:
 
 async def dial(host: str, port: int, context: ssl.SSLContext, trust: Trust) -> Link:
     """A link that we open: we are the TLS client."""
-    reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="")
+    return believed(*await asyncio.open_connection(host, port, ssl=context, server_hostname=""), trust)
+
+
+def believed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trust: Trust) -> Link:
+    """The link on a connection; it is closed if its other end is not believed."""
     try:
         return Link(reader, writer, trust)
     except BaseException:

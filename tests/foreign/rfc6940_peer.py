@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import rfc6940_bytes as wire
 from rfc6940_identity import Configuration, Identity, NotBelieved, message_prefix, tls_contexts
-from rfc6940_link import Link, dial
+from rfc6940_link import Link, believed, dial
 from rfc6940_ring import after, next_id
 from rfc6940_store import Rejected, Store
 
@@ -131,20 +131,16 @@ class Peer:
         return next((link for link in reversed(self.links.get(node_id, [])) if link.is_open), None)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._is_over:
-            # Its handshake was over after all was closed.
-            writer.close()
-            return
         try:
-            link = Link(reader, writer, self.configuration.trust)
+            self._keep(believed(reader, writer, self.configuration.trust))
         except NotBelieved as error:
             self.complaints.append(f"a link of {error}")
-            writer.close()
-            return
-        self._keep(link)
 
     def _keep(self, link: Link) -> None:
-        """It is closed with all others from now on, be it that nobody has listened to it yet."""
+        """It is closed with all others from now on, be it that nobody has listened to it yet; or that is done."""
+        if self._is_over:
+            link.abort()
+            return
         self.links.setdefault(link.node_id, []).append(link)
         self._spawn(self._listen_to(link))
 
@@ -274,7 +270,7 @@ class Peer:
             return
         self.served.append((message.code, author))
         certificates: list[bytes] = []
-        if message.header.sequence != self.configuration.sequence and not _is_for_any(message):
+        if message.header.sequence != self.configuration.sequence and not wire.is_for_any(message):
             too_old = message.header.sequence < self.configuration.sequence
             code, body, then = wire.ERROR, wire.error(wire.CONFIG_TOO_OLD if too_old else wire.CONFIG_TOO_NEW), None
         else:
@@ -602,8 +598,3 @@ class Peer:
             await self.request(wire.STORE, body, wire.node(other), certificates=self.store.certificates)
         except ErrorAnswer as error:
             self.complaints.append(f"a copy to {other.hex()[:8]} was refused: {error}")
-
-
-def _is_for_any(message: wire.Message) -> bool:
-    """6.3.2.1: "equal to 65535 and the message type is ConfigUpdate, then the message MUST be accepted"."""
-    return message.code == wire.CONFIG_UPDATE and message.header.sequence == 65535
