@@ -134,6 +134,18 @@ def test_an_answer_is_not_longer_than_its_question_and_there_are_so_many(questio
     assert len(heard.answers) == 1
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_answer_that_would_be_longer_is_not_given(question: bytes, more: int) -> None:
+    """As one is whose certificate is longer than all padding."""
+    world = lan("lan", 1)
+    heard = Lan(world)
+    world.run(5.0)
+    answering = world.sites[0].peer.node._bootstrap._lan
+    answering._message = lambda *_: bytes(len(question) + more)  # type: ignore[method-assign]
+    heard.say(question)
+    assert len(heard.answers) == 1 - more
+
+
 def test_a_question_of_another_overlay_and_one_that_nobody_has_signed_are_not_answered(question: bytes) -> None:
     """Several overlays on one LAN are told apart; what a stranger says is believed by nobody."""
     world = lan("lan", 1)

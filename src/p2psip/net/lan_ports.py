@@ -26,6 +26,9 @@ GROUP_6: Final = "ff12::6084"
 INTERFACES_MAX: Final = 32
 """Addresses of this machine by which is asked."""
 
+IP_MULTICAST_ALL: Final = 49
+"""ip(7); Python has no name for it."""
+
 MREQN: Final = struct.Struct("=4s4si")
 MREQ_6: Final = struct.Struct("=16si")
 
@@ -141,10 +144,6 @@ def _hearing(link: _Link, otherwise: contextlib.ExitStack) -> socket.socket:
         group, own = socket.inet_aton(GROUP_4), socket.inet_aton(link.host)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, MREQN.pack(group, own, link.interface))
     return sock
-
-
-IP_MULTICAST_ALL: Final = 49
-"""ip(7); Python has no name for it."""
 
 
 def _asking(link: _Link, otherwise: contextlib.ExitStack) -> socket.socket:

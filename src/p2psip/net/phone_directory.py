@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
@@ -79,7 +80,7 @@ class PhoneDirectory:
         self._open.pop(connection, None)
 
 
-class _Connection(asyncio.Protocol):
+class _Connection(asyncio.Protocol, ABC):
     """One connection of a phone."""
 
     def __init__(self, server: PhoneDirectory) -> None:
@@ -111,8 +112,9 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @abstractmethod
     def _converse(self, transport: asyncio.Transport, data: bytes) -> None:
-        raise NotImplementedError
+        """Bytes came: answer what is asked for by them."""
 
     def _send(self, transport: asyncio.Transport, out: bytes, *, is_over: bool) -> None:
         if out:

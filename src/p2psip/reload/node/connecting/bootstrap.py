@@ -242,7 +242,7 @@ class Bootstrap:
         """When it has not been found otherwise: what is near answers sooner, and what is asked is known to others."""
         if self._topology.routes:
             return
-        is_early = now < (now if self._sought_since is None else self._sought_since) + DNS_AFTER_S
+        is_early = self._sought_since is None or now < self._sought_since + DNS_AFTER_S
         is_soon = self._dns_asked_at is not None and now < self._dns_asked_at + DNS_PAUSE_S
         if self._asks_dns and not is_early and not is_soon:
             self._dns_asked_at = now

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from attach_bench import LARGER, SMALLER, start
 from node_bench import SIP_HERE, NodeBench, Remote, address, nid, offer
 
 from p2psip.base.address import Address
-from p2psip.reload.node.connecting.attach import APPLICATION_SIP
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP, Answering
 from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.offers import LATE_S, LINK_WAIT_S
-from p2psip.reload.paths.values import AcceptNarrow, Purpose, Stalled
+from p2psip.reload.paths.values import ACTIVE, PASSIVE, AcceptNarrow, Purpose, Session, Stalled
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
@@ -167,6 +170,23 @@ def test_a_path_for_calls_that_the_other_end_makes_already_is_waited_for_unless_
     bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.IN_PROGRESS, ""), signer=LARGER)
     assert len(bench.take(AppLinkFailed)) == is_anew
     assert bench.node._paths.offers.is_awaited(Purpose.CALLS, nid(LARGER)) is not is_anew
+
+
+def test_what_was_answered_before_our_addresses_ceased_to_hold_is_asked_for_anew() -> None:
+    """Whose own attempt is then said to be in progress is asked once more, and not waited for."""
+    bench = start()
+    there = Punching(random.Random(1))
+    said = there.describe([address(LARGER)], PASSIVE)
+    punching = bench.node._paths.punching
+    session = Session(Purpose.CALLS, (), punching.describe([SIP_HERE], ACTIVE), said, peer=nid(LARGER))
+    punching.begin(session, Answering(nid(LARGER), Purpose.CALLS), bench.now)
+    bench.node._applications.ask_anew(bench.now)
+    assert not punching.is_looking(session)
+    bench.node._settle(bench.now)
+    bench.settle()
+    request = bench.hear_one(150, MessageCode.APP_ATTACH_REQ)
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(ErrorCode.IN_PROGRESS, ""), signer=LARGER)
+    assert failure(bench).node == nid(LARGER)
 
 
 def ask_for(bench: NodeBench, application: int) -> None:
