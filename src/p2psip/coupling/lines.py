@@ -6,6 +6,11 @@ half of that; it is also stored anew when a phone comes, so that among the lines
 last is the newest, which callers try first. Where all calls to a line are forwarded, its record leads callers to whom
 they are for, and lives for a day, also while its peer is off. A line has one request open at a time; what is wanted
 meanwhile, or while the overlay cannot be reached, is done afterwards. A peer that stops removes the other records.
+
+All copies of a record may die together. So where a peer that we are linked with is lost, or our neighbours are others,
+it is looked whether the records of our lines are there still, once those that are left have had time to notice as well.
+Where many die at once everybody has lost somebody; that just those die who keep a record, and nobody whom we know, is
+left to the next refresh.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from dataclasses import dataclass
 from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.coupling.contact_prefs import write_prefs
 from p2psip.coupling.line import Line
 from p2psip.reload.node.effects import RequestRefused
@@ -45,6 +50,10 @@ from p2psip.sip.entities.questions import Credential, NoCredential
 
 RETRY_FIRST_S = 2.0
 RETRY_MAX_S = 60.0
+
+LOOK_FIRST_S, LOOK_SPREAD_S = 20.0, 25.0
+"""How long after a peer was lost it is looked whether the records are there still: at least, and by how much it differs
+from line to line. The ring is whole again by then, and the living are found within a minute of that."""
 
 Phones = frozenset[tuple[str, str, str]]
 """Contact, Call-ID and mark (`phone_mark`) of each phone of a user. A phone keeps its Call-ID until it starts anew (RFC
@@ -112,6 +121,8 @@ class Publisher:
         self._is_over = False
         self._notes: list[Note] = []
         self._timers: Timers[str] = Timers()
+        self._looks: Timers[str] = Timers()
+        self._look_again: set[str] = set()
 
     @property
     def lines(self) -> list[Line]:
@@ -172,6 +183,7 @@ class Publisher:
         """Cease to serve a line; its record is removed from the overlay."""
         published = self._lines.pop(name, None)
         self._timers.cancel(name)
+        self._looks.cancel(name)
         if published is not None:
             self._withdraw(published, now)
 
@@ -210,10 +222,24 @@ class Publisher:
         for name in self._lines:
             self._set(name, now, "another machine has this line")
 
+    def look_after(self, now: float) -> None:
+        """Peers have come or gone: some that keep our records may be among them."""
+        for name, published in self._lines.items():
+            if name in self._looks:
+                self._look_again.add(name)
+            else:
+                self._look_later(published, now)
+
+    def _look_later(self, published: _Published, now: float) -> None:
+        if published.placed is not None and not self._is_over:
+            # Not all at once: the Node-ID of a line is as good as chance.
+            spread_s = LOOK_SPREAD_S * published.line.identity.node_id[-1] / 0xFF
+            self._looks.set(published.line.name, now + LOOK_FIRST_S + spread_s, "is the line's record there still?")
+
     def withdraw_all(self, now: float) -> None:
         """The peer stops: "A peer that stops cleanly removes its lines' entries"."""
         self._is_over = True
-        self._timers = Timers()
+        self._timers, self._looks = Timers(), Timers()
         for published in self._lines.values():
             if published.forwarded_to:
                 # It needs no peer of ours: who has forwarded his calls and switched off is still called there.
@@ -228,12 +254,17 @@ class Publisher:
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self._timers.next_deadline()
+        return earliest((self._timers.next_deadline(), self._looks.next_deadline()))
 
     def handle_timeout(self, now: float) -> None:
-        """Store what is due."""
+        """Store what is due, look after what may be gone."""
         for name in self._timers.pop_due(now):
             self._publish(self._lines[name], now)
+        for name in self._looks.pop_due(now):
+            self._look(self._lines[name], now)
+            if name in self._look_again:
+                self._look_again.discard(name)
+                self._look_later(self._lines[name], now)
 
     def handle_done(self, published: _Published, result: Answer | RequestFailed, now: float) -> None:
         """The end of a request for the record of a line, which may be served anew meanwhile, or no more."""
@@ -306,6 +337,8 @@ class Publisher:
             published.is_looking = False
             if isinstance(result, Answer) and isinstance(result.body, FetchAns):
                 self._looked(published, result, result.body, now)
+            else:
+                self._look_later(published, now)
         elif isinstance(result, Answer) and isinstance(result.body, StoreAns):
             self._stored(published, result, result.body, now)
         elif isinstance(result, Answer) and isinstance(result.body, FetchAns):
@@ -326,13 +359,26 @@ class Publisher:
         self._set(published.line.name, now + REFRESH_S, "refresh the line's record")
         if self._node.configuration.is_self_signed:
             # Nobody there sees to it that a name, or a number, is one person's: who has it is told who else has.
+            self._look(published, now)
+
+    def _look(self, published: _Published, now: float) -> None:
+        """Fetch the record as others do; what is stored anew meanwhile is there."""
+        if not published.is_asking and self._node.is_connected:
             published.is_looking = published.is_asking = True
             self._node.fetch(fetch_request(published.line.aor, self._node.hash_name), PublishContext(published), now)
 
     def _looked(self, published: _Published, answer: Answer, body: FetchAns, now: float) -> None:
         line = published.line
         found = read_registrations(line.aor, body, answer.certificates, self._node.reader, now)
-        others = frozenset(entry.line for entry in found.entries) - {line.identity.node_id}
+        kept = frozenset(entry.line for entry in found.entries)
+        placed = published.placed
+        if line.identity.node_id not in kept and placed is not None and now >= placed.at + LOOK_FIRST_S:
+            self._publish(published, now)
+        if self._node.configuration.is_self_signed:
+            self._tell_of_others(published, kept - {line.identity.node_id})
+
+    def _tell_of_others(self, published: _Published, others: frozenset[NodeId]) -> None:
+        line = published.line
         for other in sorted(others - published.others):
             facts = {"user": line.aor, "node": line.identity.node_id, "other": other}
             means = "another line of the same person, or somebody else's: calls ring at both"

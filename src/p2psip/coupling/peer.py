@@ -60,6 +60,7 @@ from p2psip.reload.node.effects import (
     ConfigurationChanged,
     Done,
     LinkUp,
+    PeerLost,
     RingChanged,
     Write,
 )
@@ -448,6 +449,8 @@ class Peer:
                 self.flows.failed(effect, now)
             case RingChanged():
                 self._ring_changed(effect, now)
+            case PeerLost():
+                self.publisher.look_after(now)
             case ConfigurationChanged():
                 self.homes.reconsider(now)
                 self.directory.reconsider(now)
@@ -477,6 +480,7 @@ class Peer:
         if changed.is_member:
             self.joined_at = self.joined_at or now
             self.publisher.joined(now)
+            self.publisher.look_after(now)
             self.homes.reconsider(now)
             self.directory.joined(now)
             self.services.joined(now)

@@ -134,6 +134,13 @@ class RingChanged(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class PeerLost(Effect):
+    """No link to a node works any more: what it kept for us may be gone with it."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class ReachChanged(Effect):
     """More, or something else, is known of what this node is behind, and whether it can be reached."""
 

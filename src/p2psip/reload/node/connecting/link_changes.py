@@ -27,7 +27,7 @@ from p2psip.reload.node.connecting.connection_table import (
 )
 from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import Moving
-from p2psip.reload.node.effects import AppLinkDoubted, AppLinkDown, AppLinkUp, LinkUp
+from p2psip.reload.node.effects import AppLinkDoubted, AppLinkDown, AppLinkUp, LinkUp, PeerLost
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.message_passing import Messages
 from p2psip.reload.node.parts import ConnectingRoom, Ground
@@ -430,6 +430,7 @@ class LinkChanges:
                     self._exchange.warn("link lost", node=node, reason=reason)
                     for part in self._concerned:
                         part.handle_link_lost(event, now)
+                    self._exchange.emit(PeerLost(node))
                 case NotTaken(node, messages):
                     for message in messages:
                         request = self._messages.send_again(node, message, now)
