@@ -23,7 +23,11 @@ from p2psip.enrollment.join_codes import TOKEN_BYTES, JoinCode
 
 P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 COMMANDS_MAX = 5
-CALL_MAX_S = 60.0
+CALL_MAX_S = 5 * 60.0
+"""A minute is what people are promised; a test on real machines, which may be slow, asserts five times that and prints
+what it was.
+"""
+GUESSES_MAX = 40
 TOLD_MAX_S = 120.0
 HEARD_MS = 200
 
@@ -210,10 +214,12 @@ def test_whom_an_invitation_does_not_let_in(sites: list[Site]) -> None:
     states = {entry["number"]: entry["state"] for entry in hill.json("invite", "--list")}
     assert (states[said["number"]], states[withdrawn["number"]]) == ("used", "withdrawn")
     hill.logged("invitation_withdrawn")
-    # Ten guesses from one address are as many as there are at once; the right one waits like the others.
-    for _ in range(7):
-        assert "no such invitation" in elsewhere.type("join", guessed, status=1)
-    assert "too many wrong" in elsewhere.type("join", guessed, status=1)
+    # Ten guesses from one address are as many as there are at once, and one more each half minute that this takes.
+    for _ in range(GUESSES_MAX):
+        answer = elsewhere.type("join", guessed, status=1)
+        if "no such invitation" not in answer:
+            break
+    assert "too many wrong" in answer
     hill.logged("too_many_attempts")
     for each in (true, guessed, JoinCode.parse(withdrawn["code"]), JoinCode.parse(line)):
         assert each.token.hex() not in hill.log
