@@ -15,6 +15,8 @@ SLOW := tests/net tests/interop tests/foreign tests/conform
 FAST := tests/unit tests/rfc tests/fuzz tests/conform
 # `make soak`: how many times as often as on an ordinary day, and which tests try what chance gives them.
 EFFORT ?= 20
+# And how many seeds of small rings; those that were played before, as .soak says, are not played again.
+SEEDS ?= 100000
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
 	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py \
@@ -103,6 +105,8 @@ soak: export EFFORT := $(EFFORT)
 soak: dev
 	$(BIN)/pytest -q -n $(WORKERS) --timeout=7200 $(SOAKED)
 	$(BIN)/pytest -q --timeout=7200 tests/interop/test_calls_through_peers.py
+	mkdir -p .soak
+	$(BIN)/p2psip sim docs/scenarios/small-rings.toml --seeds 1-$(SEEDS) --results .soak/small-rings.jsonl --jobs $(WORKERS)
 	for run in $$(seq $(EFFORT)); do echo "demo $$run"; $(BIN)/python -m demo --once || exit 1; done
 
 conformance: dev

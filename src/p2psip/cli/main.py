@@ -44,6 +44,7 @@ COMMANDS: dict[str, str] = {
     "trace": "Trace the way through the overlay, peer by peer.",
     "status": "Show what a running peer says of itself.",
     "phone": "Register, call and answer as a small test phone.",
+    "sim": "Play what may happen to an overlay, in virtual time.",
     "decode": "Show what is in RELOAD messages, from hex or binary.",
 }
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
@@ -52,6 +53,7 @@ ROOMS = {
     **dict.fromkeys(("nat", "check", "trunk", "directory"), "site"),
     **dict.fromkeys(("up", "invite", "join"), "joining"),
     "bootstrap": "overlay",
+    **dict.fromkeys(("decode", "sim"), "tools"),
 }
 """Those of them that are in a room of their own."""
 

@@ -69,6 +69,8 @@ def _rings(best: Mapping[NodeId, NodeId]) -> list[list[NodeId]]:
 
 def _disorder(ring: Sequence[NodeId], best: Mapping[NodeId, NodeId]) -> Iterable[str]:
     """A ring that skips one of its own members goes around more than once."""
+    if sum(best[node] <= node for node in ring) == 1:
+        return
     for node in ring:
         skipped = [other for other in ring if other not in (node, best[node]) and is_between(other, node, best[node])]
         if skipped and best[node] != node:

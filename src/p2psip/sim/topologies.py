@@ -113,8 +113,12 @@ def is_whole(overlay: SimulatedOverlay, hosts: Sequence[Host] | None = None) -> 
     """True if these peers, or all that live, are one overlay: each a member who knows whom it should know, each
     identifier with the one peer that is responsible for it, and copies of it where they belong.
     """
-    nodes = [overlay.node(host) for host in (overlay.alive() if hosts is None else hosts)]
-    return _are_whole(case_of(overlay), nodes, tuple(node.node_id for node in nodes))
+    return are_whole(case_of(overlay), [overlay.node(host) for host in (overlay.alive() if hosts is None else hosts)])
+
+
+def are_whole(case: Case, nodes: Sequence[Node]) -> bool:
+    """The same of nodes, however they are driven."""
+    return _are_whole(case, nodes, tuple(node.node_id for node in nodes))
 
 
 def watch_whole(overlay: SimulatedOverlay) -> Callable[[], bool]:

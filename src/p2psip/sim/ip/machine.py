@@ -138,6 +138,8 @@ class Machine:
         self.is_on = True
         self.is_asleep = False
         self.boots = 1
+        self.bytes_sent = 0
+        """Of IP packets, to other machines."""
         self._rate = clock_rate
         self.clock = MachineClock(internet.now, rate=clock_rate, date_error_s=date_error_s)
         self._life = 1
@@ -219,6 +221,7 @@ class Machine:
             return
         if (way := way_out(self.interfaces, self.routes, packet.destination.host)) is None:
             raise SocketRefused("network is unreachable")
+        self.bytes_sent += packet.size_bytes
         self.internet.carry(way[0], packet, way[1])
 
     def receive(self, interface: Interface, packet: Packet) -> None:

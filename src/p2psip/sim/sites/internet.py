@@ -188,8 +188,21 @@ class InternetSites:
         site.lines.append(line)
         site.driver.call(lambda now: site.peer.add_line(line, now))
 
+    def remove_line(self, site: InternetSite, user: str) -> None:
+        """A user has no line there any more."""
+        site.lines = [line for line in site.lines if line.name != user]
+        site.driver.call(lambda now: site.peer.remove_line(user, now))
+
     def phone(self, site: InternetSite, user: str, *, machine: Machine | None = None, **options: Any) -> MachinePhone:
         """A phone of a user who has a line, registered: on the LAN of the site, or `machine` wherever that is."""
+        phone = self.begin_phone(site, user, machine=machine, **options)
+        assert self.run(10.0, stop=lambda: phone.is_registered), phone.refusal or "the server does not answer"
+        return phone
+
+    def begin_phone(
+        self, site: InternetSite, user: str, *, machine: Machine | None = None, **options: Any
+    ) -> MachinePhone:
+        """The same, that has begun to register."""
         if machine is None:
             machine = Machine(self.internet, f"{site.name} phone {user}")
             network, _, _ = site.phone_side.host.rpartition("." if self._ip == 4 else ":")
@@ -198,7 +211,6 @@ class InternetSites:
         server = site.phone_side if machine.interfaces[0].network is site.lan else Address(site.advertised, PHONE_PORT)
         phone = MachinePhone(machine, user, server, **options).register()
         site.phones.append(phone)
-        assert self.run(10.0, stop=lambda: phone.is_registered), phone.refusal or "the server does not answer"
         return phone
 
     # Time and fortune
@@ -228,8 +240,11 @@ class InternetSites:
         site.machine.cut_power()
 
     def power_up(self, site: InternetSite) -> None:
-        """The machine boots, and its peer starts with what is on its disk: records, lines, the phones of before."""
-        site.machine.boot()
+        """The machine boots, if it was off, and its peer starts with what is on its disk: records, lines, the phones of
+        before.
+        """
+        if not site.machine.is_on:
+            site.machine.boot()
         self._start(site)
 
     def switch_uplink(self, site: InternetSite) -> None:

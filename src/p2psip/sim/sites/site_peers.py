@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from p2psip.base.address import Address
 from p2psip.base.wallclock import WallClock
@@ -32,12 +32,14 @@ class SimulatedPeers:
         *,
         wall: WallClock | None = None,
         numbering: Numbering | None = None,
+        latency_s: Callable[[random.Random], float] | None = None,
+        is_direct: bool = False,
         **settings: object,
     ) -> None:
-        """The operators of all have set the same `numbering`."""
+        """The operators of all have set the same `numbering`; `latency_s` and `is_direct` as of a World."""
         self.seed = seed
         self.numbering = numbering
-        self.world = World(seed)
+        self.world = World(seed, latency_s, is_direct=is_direct)
         self.sites: dict[str, Site] = {}
         self.wall = wall or WallClock(EPOCH_S)
         self.configuration = simulated_configuration([SimulatedOverlay.address_of(0)], **settings)
@@ -61,8 +63,9 @@ class SimulatedPeers:
         trunk: TrunkTerms | None = None,
         provider: Callable[[bytes], list[bytes]] | None = None,
         dundi: EntityTerms | None = None,
+        contacts: Sequence[Address] = (),
     ) -> Site:
-        """Make a peer and start it; with `store`, one that was there before.
+        """Make a peer and start it; with `store`, one that was there before, and may remember `contacts`.
 
         It may be a client of the others, and one that is not reachable can only dial. It may have a trunk, with the
         `provider` at its far end, and neighbours by DUNDi.
@@ -70,7 +73,7 @@ class SimulatedPeers:
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
         identity, store = identity_of(self.seed, name), store or MemoryStore()
-        local = Address(f"192.168.{number}.1", 5060)
+        local = Address(f"192.{168 + (number >> 8)}.{number & 255}.1", 5060)
         told = address.host if is_reachable else f"192.0.2.{number}"
         peer = make_peer(
             name,
@@ -82,6 +85,7 @@ class SimulatedPeers:
             NodeSettings(
                 is_client=is_client,
                 may_start_alone=number == 0,
+                contacts=contacts,
                 addresses={Purpose.RELOAD: (Address(told, PORT),), Purpose.SIP: (Address(told, SIP_PORT),)},
             ),
             rng,
@@ -98,22 +102,26 @@ class SimulatedPeers:
         return site
 
     def restart(self, number: int) -> None:
-        """End a peer and start it anew, with its lines and what it has kept of its phones; they notice nothing."""
+        """End a peer and start it anew; phones notice nothing."""
+        self.world.crash(self[number].host)
+        self.run(1.0)
+        new = self.begin_again(number)
+        # The bootstrap node is alone at first, until the others have found it.
+        others = len(self.sites) - 1
+        assert self.run(120.0, stop=lambda: len(new.peer.node.neighbors) >= others)
+
+    def begin_again(self, number: int, contacts: Sequence[Address] = ()) -> Site:
+        """Start a peer that was there before, with its lines and what it has kept of its phones."""
         old = self[number]
         snapshot = old.peer.server.snapshot(self.world.now)
-        store = old.host.store
-        self.world.crash(old.host)
-        self.run(1.0)
-        new = self.add(number, store)
+        new = self.add(number, old.host.store, contacts=contacts)
         for line in old.peer.publisher.lines:
             new.call(lambda now, line=line: new.peer.add_line(line, now))  # type: ignore[misc]
         new.call(lambda now: new.peer.restore(snapshot, 1.0, now))
         new.phones = old.phones
         for phone in new.phones.values():
             phone.site = new
-        # The bootstrap node is alone at first, until the others have found it.
-        others = len(self.sites) - 1
-        assert self.run(120.0, stop=lambda: len(new.peer.node.neighbors) >= others)
+        return new
 
     def line(self, number: int, user: str, *, name: str | None = None) -> Line:
         """Give `user` a line at a peer."""
@@ -124,10 +132,14 @@ class SimulatedPeers:
 
     def phone(self, number: int, user: str, which: int = 0, **options: object) -> SitePhone:
         """A phone of a user who has a line, registered."""
-        phone = SitePhone(self[number], user, which, **options).register()
+        phone = self.begin_phone(number, user, which, **options)
         self.world.run_for(1.0, stop=lambda: phone.is_registered)
         assert phone.is_registered, phone.refusal
         return phone
+
+    def begin_phone(self, number: int, user: str, which: int = 0, **options: object) -> SitePhone:
+        """The same, that has begun to register."""
+        return SitePhone(self[number], user, which, **options).register()
 
     def with_phones(self, *users: tuple[int, str], **options: object) -> list[SitePhone]:
         """Lines and registered phones, (peer, user) each; the records are stored."""

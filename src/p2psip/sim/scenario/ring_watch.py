@@ -1,0 +1,59 @@
+"""Zave's invariant, asked after every event of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from p2psip.base.ids import NodeId
+from p2psip.reload.node.node import Node
+from p2psip.sim.invariants import chord_of, violations
+
+
+class RingWatch:
+    """Looks at the successor lists of the members of each island, and again at those that may be others by now.
+
+    What the invariant takes for granted is that no member loses all its successors between two stabilisations. Where
+    deaths or a sea take them all from somebody, that island is excused until its ring is sound.
+    """
+
+    def __init__(self) -> None:
+        self.checks = 0
+        self._lists: dict[int, dict[NodeId, tuple[NodeId, ...]]] = {}
+        self._excused: set[int] = set()
+
+    def begin_anew(self, islands: Iterable[tuple[int, Sequence[Node]]], *, is_excused: bool = False) -> None:
+        """Who is there, and where, is another: all nodes that live, island by island. They are excused where two rings
+        have come together, or somebody has begun who begins alone if he reaches nobody.
+        """
+        self._lists = {
+            island: {node.node_id: chord_of(node).table.successors for node in nodes if _is_member(node)}
+            for island, nodes in islands
+        }
+        for island, lists in self._lists.items():
+            if is_excused or any(
+                successors and not any(node in lists for node in successors) for successors in lists.values()
+            ):
+                self._excused.add(island)
+
+    def look(self, island: int, node: Node) -> list[str]:
+        """What is wrong now that something has happened to this node."""
+        lists = self._lists.setdefault(island, {})
+        known = lists.get(node.node_id)
+        now = chord_of(node).table.successors if _is_member(node) else None
+        if now == known:
+            return []
+        if now is None:
+            del lists[node.node_id]
+        else:
+            lists[node.node_id] = now
+        self.checks += 1
+        wrong = violations(lists)
+        if island in self._excused:
+            if not wrong:
+                self._excused.discard(island)
+            return []
+        return wrong
+
+
+def _is_member(node: Node) -> bool:
+    return chord_of(node).joining.is_member
