@@ -82,7 +82,9 @@ class _Cast:
 
     def _chosen(self, happening: Happening, rng: random.Random) -> Sequence[str]:
         letter, size = ("u", self._users) if happening.what in OF_USERS else ("p", self._peers)
-        chosen = rng.sample(range(size), min(happening.count, size))
+        # Whoever is new asks the first peer for the others: chance does not take it away for ever.
+        first = 1 if happening.what in ("crash", "power", "leave") and happening.for_s is None else 0
+        chosen = rng.sample(range(first, size), min(happening.count, size - first))
         return tuple(f"{letter}{number}" for number in sorted(chosen))
 
     def _target(self, happening: Happening, who: Sequence[str], rng: random.Random) -> str:
