@@ -6,7 +6,7 @@ in how many runs each is caught.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -34,6 +34,21 @@ SMALL_RINGS = Scenario(
     ),
 )
 SEEDS_MAX = 10
+
+ONE_BY_ONE = Scenario(
+    peers=10,
+    users=10,
+    seconds=260.0,
+    happens=tuple(
+        happening
+        for number in range(1, 6)
+        for happening in (
+            Happening(what="crash", who=(f"p{number}",), at_s=50.0 * number - 40.0),
+            *(Happening(what="lookup", who=(f"u{user}",), to="p0", at_s=50.0 * number - 30.0) for user in range(10)),
+        )
+    ),
+)
+"""Five of ten die one after another, each when copies of what the one before kept have been made."""
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -84,16 +99,21 @@ def no_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def left_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leave is believed of the instance that comes after."""
-    linked = Chord.handle_linked
+    leave = Chord.handle_leave
 
-    def remember(chord: Chord, node: NodeId, now: float, **how: bool) -> None:
-        had_left = node in chord._left
-        linked(chord, node, now, **how)
-        if had_left:
-            chord._left.add(node)
+    def remember(chord: Chord, node: NodeId, others: Iterable[NodeId], now: float) -> None:
+        if type(chord._left) is set:
+            chord._left = _Elephant()
+        leave(chord, node, others, now)
 
-    monkeypatch.setattr(Chord, "handle_linked", remember)
-    monkeypatch.setattr(Chord, "_ask_left", lambda *_: None)
+    monkeypatch.setattr(Chord, "handle_leave", remember)
+
+
+class _Elephant(set[NodeId]):
+    """Never forgets."""
+
+    def discard(self, _: NodeId) -> None:
+        return
 
 
 MUTANTS: dict[str, Mutate] = {
@@ -102,16 +122,19 @@ MUTANTS: dict[str, Mutate] = {
 
 
 def test_none_of_these_runs_fails_without_a_mutant() -> None:
-    outcomes = [play(SMALL_RINGS, seed) for seed in range(1, 4)]
+    outcomes = [play(SMALL_RINGS, seed) for seed in range(1, 4)] + [play(ONE_BY_ONE, seed) for seed in range(1, 4)]
     assert [outcome.transcript() for outcome in outcomes if outcome.failure] == []
+    assert all(outcome.lookups_found == outcome.lookups > 20 for outcome in outcomes[3:])
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[..., None]) -> None:
     MUTANTS[name](monkeypatch)
     for seed in range(1, 1 + SEEDS_MAX):
-        failure = play(SMALL_RINGS, seed).failure
-        if failure is not None:
-            record_property("table", f"{name}: seed {seed}: {failure}")
+        outcome = play(ONE_BY_ONE if name == "no_replicas" else SMALL_RINGS, seed)
+        lost = outcome.lookups - outcome.lookups_found if name == "no_replicas" else 0
+        if outcome.failure is not None or lost:
+            what = outcome.failure or f"{lost} of {outcome.lookups} lookups found nobody"
+            record_property("table", f"{name}: seed {seed}: {what}")
             return
     pytest.fail(f"{name} lives after {SEEDS_MAX} runs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from msgspec.structs import replace
@@ -107,7 +108,7 @@ class Deeds:
                     call = self._stage.call(name, happening.to)
                     if call is not None:
                         talk_s = TALK_S if happening.for_s is None else happening.for_s
-                        later(talk_s, lambda call=call: call.phone.hang_up(call.number))  # type: ignore[misc]
+                        later(talk_s, partial(call.phone.hang_up, call.number))
                     is_done = call is not None
                 case "lookup":
                     is_done = self._stage.look_up(name, int(happening.to[1:])) is not None

@@ -8,6 +8,7 @@ import random
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from p2psip.sim.scenario.deeds import Deeds
 from p2psip.sim.scenario.direct_stage import DirectStage
@@ -111,7 +112,7 @@ class Run:
         """All of the script, and what undoes it if that is before the end."""
         for happening in self.outcome.script:
             assert happening.at_s is not None, "drawn"
-            self._at(happening.at_s, lambda happening=happening: self._deeds.do(happening, self._later))  # type: ignore[misc]
+            self._at(happening.at_s, partial(self._deeds.do, happening, self._later))
         self._until(self.scenario.seconds)
 
     def heal(self) -> None:
@@ -132,7 +133,7 @@ class Run:
         users = [user for user in stage.users.values() if stage.is_there(user)]
         gone = [user for user in stage.users.values() if user.phone is None]
         for user in users:
-            self._insist(lambda user=user: self._looked_up(user.name, here), "not found", f"{user.name} is not found")  # type: ignore[misc]
+            self._insist(partial(self._looked_up, user.name, here), "not found", f"{user.name} is not found")
         for user in gone:
             lookup = self._looked_up(user.name, here)
             if lookup.is_found:
@@ -140,11 +141,8 @@ class Run:
         callers = [user for user in users if user.phone is not None and user.phone.is_registered]
         for user in self._rng.sample(callers, min(CALLED_AT_END, len(callers))) if len(callers) > 1 else ():
             other = self._rng.choice([each for each in callers if each is not user])
-            self._insist(
-                lambda user=user, other=other: self._called(user.name, other.name),
-                "no call",  # type: ignore[misc]
-                f"{user.name} cannot call {other.name}",
-            )
+            called = partial(self._called, user.name, other.name)
+            self._insist(called, "no call", f"{user.name} cannot call {other.name}")
 
     def end(self) -> None:
         """What it was like."""

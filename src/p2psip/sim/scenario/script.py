@@ -80,7 +80,7 @@ class _Cast:
             to = self._target(happening, who, rng)
         return replace(happening, at_s=at_s, every_s=None, who=who, to=to, count=1)
 
-    def _chosen(self, happening: Happening, rng: random.Random) -> Sequence[str]:
+    def _chosen(self, happening: Happening, rng: random.Random) -> tuple[str, ...]:
         letter, size = ("u", self._users) if happening.what in OF_USERS else ("p", self._peers)
         # Whoever is new asks the first peer for the others: chance does not take it away for ever.
         first = 1 if happening.what in ("crash", "power", "leave") and happening.for_s is None else 0
