@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from p2psip.base.ids import NodeId
+from p2psip.reload.topology.actions import Replicate
 from p2psip.reload.topology.chord.chord import Chord
 from p2psip.reload.topology.chord.messages import NeighborView
 from p2psip.reload.topology.chord.replicas import ReplicaSet
@@ -94,7 +95,13 @@ def adopted_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def no_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a replica died, no other gets copies."""
-    monkeypatch.setattr(ReplicaSet, "handle_timeout", lambda *_: [])
+    due = ReplicaSet.handle_timeout
+
+    def none(replicas: ReplicaSet, now: float) -> list[Replicate]:
+        due(replicas, now)
+        return []
+
+    monkeypatch.setattr(ReplicaSet, "handle_timeout", none)
 
 
 def left_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

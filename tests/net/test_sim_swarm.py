@@ -43,8 +43,9 @@ def test_every_scenario_of_the_documents_makes_sense(path: Path) -> None:
     assert scenario_of(path.stem).happens
 
 
-@pytest.mark.parametrize("name", ["village", "behind-nats"])
-def test_the_scenarios_of_the_documents_end_well(name: str) -> None:
+@pytest.mark.parametrize(("name", "answered"), [("village", 0.8), ("behind-nats", 0.5)])
+def test_the_scenarios_of_the_documents_end_well(name: str, answered: float) -> None:
+    """Also while machines sleep and routers start anew, most calls are answered."""
     outcome = play(scenario_of(name), 1)
     assert outcome.failure is None, outcome.transcript()
-    assert outcome.calls_answered > 0.8 * outcome.calls > 5
+    assert outcome.calls_answered > answered * outcome.calls > 2
