@@ -25,6 +25,7 @@ from calls_by_ways import cast
 from effort import times
 from gateway_peers import Provider, overlay
 from ice_internet import ice_internet
+from mailbox_calls import FillingDisk, Voice, club, open_mailbox
 from naps_of_calls import (
     HERE,
     nap_of_a_media_engine,
@@ -222,6 +223,34 @@ def nap_of_a_directory() -> None:
     for site in world.sites.values():
         site.call(site.handle_timeout)
     assert world.run(600.0, stop=lambda: bool(world[1].peer.directory.entries(world.world.now)))
+
+
+def nap_of_a_mailbox() -> None:
+    """A caller speaks, and what another has said waits to be stored: no disk takes it."""
+    world = club("late mailbox", 0)
+    for number in range(2):
+        world.add(number, FillingDisk())
+        world.run(3.0)
+    alice, carol, bob = world.with_phones((0, "alice"), (0, "carol"), (1, "bob"))
+    open_mailbox(world, bob)
+    bob.unplug()
+    calls = [phone.dial("bob") for phone in (alice, carol)]
+    assert world.run(60.0, stop=lambda: alice.talks and carol.talks)
+    world.run(2.0)
+    Voice(alice).speak(2.0)
+    for site in world.sites.values():
+        site.host.store.is_full = True  # type: ignore[attr-defined]
+    alice.hang_up(calls[0])
+    mailboxes = world[0].peer.mailboxes
+    for part in (mailboxes._errands, mailboxes._deposits):
+        if part is mailboxes._deposits:
+            alice.dial("bob")
+        assert world.run(120.0, stop=lambda part=part: part.next_deadline() is not None)  # type: ignore[misc]
+        jump(world.world.clock, HOUR_S, random.Random(1))
+        for site in world.sites.values():
+            site.call(site.handle_timeout)
+        world.run(60.0)
+    assert carol.ended(calls[1]) is not None
 
 
 def nap_of_gateways() -> None:
@@ -488,6 +517,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_neighbours()
         nap_of_a_home()
         nap_of_a_directory()
+        nap_of_a_mailbox()
         nap_of_gateways()
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()

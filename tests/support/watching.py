@@ -9,6 +9,7 @@ from typing import Any
 from lxml import etree
 
 from p2psip.sim.sites.site import Site, SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.dialogs.dialog import Dialog
 from p2psip.sip.message import digest
 from p2psip.sip.message.build import make_request, make_response
@@ -171,3 +172,25 @@ class LampPhone(SitePhone):
         if lamp is not None:
             lamp.notifies.append(notify)
         self._transmit(make_response(notify, status, to_tag="none").encode())
+
+
+def lamps(world: SimulatedPeers, *users: tuple[int, str]) -> list[LampPhone]:
+    """Lines with phones that have lamps."""
+    for number, user in users:
+        world.line(number, user)
+    world.settle_records(number for number, _ in users)
+    phones = [LampPhone(world[number], user, 50 + at) for at, (number, user) in enumerate(users)]
+    for phone in phones:
+        phone.register()
+    world.run(2.0)
+    assert all(phone.is_registered for phone in phones)
+    return phones
+
+
+def accepted(world: SimulatedPeers, lamp: Lamp) -> Lamp:
+    world.run(15.0, stop=lambda: bool(lamp.notifies) or bool(lamp.statuses and lamp.statuses[-1] >= 300))
+    assert lamp.statuses == [200], lamp.responses
+    assert len(lamp.notifies) == 1
+    # The answer to the NOTIFY is on its way.
+    world.run(1.0)
+    return lamp

@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "trunk": "Show the telephone lines and PBXs behind a peer.",
     "dial": "Say what would become of a call to a number, and why.",
     "directory": "Show who is in the overlay and can be reached; say who the lines here are.",
+    "voicemail": "Show, download and delete the messages that wait for a line.",
     "lookup": "Look a user up in the overlay.",
     "services": "Find members that provide a service; announce services.",
     "check": "Check a site, from its files to a call: which step fails, what to do.",
@@ -54,6 +55,7 @@ ROOMS = {
     **dict.fromkeys(("up", "invite", "join"), "joining"),
     "bootstrap": "overlay",
     **dict.fromkeys(("decode", "sim"), "tools"),
+    "voicemail": "line",
 }
 """Those of them that are in a room of their own."""
 

@@ -18,7 +18,7 @@ such by others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from p2psip.base.effects import AskAnswered
@@ -118,7 +118,17 @@ class ResponsibleContext:
 class Locator:
     """Answers LocateUser."""
 
-    def __init__(self, node: Node, server: SipServer, publisher: Publisher, gateways: Gateways, overlay: str) -> None:
+    def __init__(
+        self,
+        node: Node,
+        server: SipServer,
+        publisher: Publisher,
+        gateways: Gateways,
+        overlay: str,
+        is_listed: Callable[[str], bool],
+    ) -> None:
+        """`is_listed` says whether the directory has an AoR, which lasts longer than its registration."""
+        self._is_listed = is_listed
         self._answers: list[AskAnswered] = []
         self._node = node
         self._server = server
@@ -363,6 +373,10 @@ class Locator:
             return NotLocated(480, "Temporarily Unavailable", f"what is stored of {search.aor} does not count: {why}")
         if search.found or self._publisher.get(search.name) is not None:
             return NotLocated(480, "Temporarily Unavailable", f"no phone of {search.aor} is registered")
+        if self._is_listed(search.aor):
+            return NotLocated(
+                480, "Temporarily Unavailable", f"no peer of {search.aor}, whom the directory has, is there"
+            )
         return NotLocated(404, "Not Found", f"nobody in the overlay is {search.aor}")
 
     # Of other peers

@@ -18,7 +18,7 @@ from functools import partial
 from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
-from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest, is_due
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.call_paths import (
@@ -36,17 +36,20 @@ from p2psip.coupling.call_paths import (
 from p2psip.coupling.callers import CallerContext, Callers
 from p2psip.coupling.directory.directory_keeper import DirectoryKeeper
 from p2psip.coupling.enquiries.lookup import LookupContext, Lookups
+from p2psip.coupling.enquiries.operator_enquiries import OperatorEnquiries
 from p2psip.coupling.enquiries.tracing import TraceContext, Traces
 from p2psip.coupling.gruu import peer_in
 from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.line import Line
 from p2psip.coupling.lines import PublishContext, Publisher, RemovalContext
 from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
+from p2psip.coupling.mailbox.errands import ErrandContext
+from p2psip.coupling.mailbox.mailboxes import Mailboxes
 from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext
 from p2psip.coupling.numbers.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
-from p2psip.coupling.peer_news import BindingsToKeep, Stopped
+from p2psip.coupling.peer_news import BindingsToKeep, MessagesCounted, Stopped
 from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
 from p2psip.dundi.values import EntityTerms
 from p2psip.media.relay.sides import SendFrame
@@ -82,6 +85,7 @@ from p2psip.sip.entities.gateway.terms import TrunkChanged, TrunkTerms
 from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
+from p2psip.sip.entities.mailbox.mailbox_questions import MAILBOX_QUESTIONS
 from p2psip.sip.entities.questions import (
     FindCredential,
     FindGateway,
@@ -92,13 +96,13 @@ from p2psip.sip.entities.questions import (
 )
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.registrar.targets import phone_mark
+from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.server import SipServer
-from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Arrival, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, SendFlow
 
 
-class Peer:
+class Peer(OperatorEnquiries):
     """One peer."""
 
     def __init__(
@@ -115,9 +119,11 @@ class Peer:
         self.publisher = Publisher(node)
         self.directory = DirectoryKeeper(node, self.publisher, server.numbering.plan)
         own = partial(peer_in, self.overlay, len(node.node_id))
-        server = replace(server, peer_in=own, name_of=self.directory.name_of)
         self.handlings = Handlings()
         self.handlings.use_date(node.wall)
+        self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, rng)
+        has_mailboxes = self.mailboxes.are_there
+        server = replace(server, peer_in=own, name_of=self.directory.name_of, has_mailboxes=has_mailboxes)
         self.homes = HomeKeeper(node, self.publisher)
         trunked = [Trunk(terms, server.realm, rng) for terms in trunks]
         self.server = SipServer(
@@ -132,16 +138,17 @@ class Peer:
         self.flows = PeerFlows(node)
         self.services = ServiceDiscovery(node)
         self.gateways = Gateways(node, self.services, trunked, self.overlay)
-        self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay)
+        is_listed = self.directory.has
+        self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay, is_listed)
         self.callers = Callers(node, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         plan = server.numbering.plan
         self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
-        self._timed = (*timed, self.dundi, self.flows, self.directory)
+        self._timed = (*timed, self.dundi, self.flows, self.directory, self.mailboxes)
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        self._speaking = (*asked, self.dundi, self.gateways, self.directory, node)
+        self._speaking = (*asked, self.dundi, self.gateways, self.directory, self.mailboxes, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -162,6 +169,7 @@ class Peer:
         self.handlings.set(line.name, handling or self.handlings.of(line.name) or CallHandling())
         self.publisher.add(line, now)
         self.directory.line_added(line, now)
+        self.mailboxes.line_added(line, now)
         self._record_handling(line.name, now)
         self._settle(now)
 
@@ -176,6 +184,7 @@ class Peer:
         self.homes.forget(name, now)
         if (line := self.publisher.get(name)) is not None:
             self.directory.line_removed(line, now)
+            self.mailboxes.line_removed(name, now)
         self.publisher.remove(name, now)
         self.handlings.remove(name)
         self.server.remove_user(name, now)
@@ -190,21 +199,6 @@ class Peer:
         for user in self.server.users():
             if self.publisher.get(user) is None:
                 self.server.remove_user(user, now)
-        self._settle(now)
-
-    def find_services(self, name: str, near: bytes, want: int, context: object, now: float) -> None:
-        """Search providers of a service for an operator; `ServicesFound(context, ...)` follows. Raises LocalMisuse."""
-        self.services.find(name, near, want, context, now)
-        self._settle(now)
-
-    def look_for_gateways(self, number: str, context: object, now: float, *, is_emergency: bool) -> None:
-        """Find the gateways to a number for an operator; `GatewaysKnown(context, ...)` follows."""
-        self.gateways.look_for(number, context, now, is_emergency=is_emergency)
-        self._settle(now)
-
-    def look_for_neighbours(self, number: str, context: object, now: float) -> None:
-        """Ask neighbours by DUNDi for a number, for an operator; `NumberSought(context, ...)` follows."""
-        self.dundi.look_for(number, context, now)
         self._settle(now)
 
     def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
@@ -237,26 +231,12 @@ class Peer:
         self.node.accept_kinds(blocks, now)
         self._settle(now)
 
-    def look_up(self, aor: str, context: object, now: float) -> None:
-        """Look a canonical AoR up for an operator; `LookedUp(context, ...)` follows."""
-        self.lookups.begin(aor, context, now)
-        self._settle(now)
-
-    def find_servers(self, uri: SipUri, context: object, now: float) -> None:
-        """Search the servers of another domain for an operator; `ServersFound(context, ...)` follows."""
-        self.server.find_servers(uri, context, now)
-        self._settle(now)
-
-    def trace(self, target: NodeId | ResourceId, context: object, now: float) -> None:
-        """Trace the way to a node or a place for an operator; `Traced(context, ...)` follows."""
-        self.traces.begin(target, context, now)
-        self._settle(now)
-
     def stop(self, now: float) -> None:
         """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
         self._is_stopping = True
         self.server.stop(now)
         self.directory.stop()
+        self.mailboxes.stop()
         self.publisher.withdraw_all(now)
         self.services.unregister_all(now)
         self._settle(now)
@@ -395,6 +375,7 @@ class Peer:
         self.publisher.forward(name, f"{to}@{self.overlay}" if to else "", now)
         homes = handling.homes if handling is not None else ()
         self.homes.use(name, tuple(map(NodeId.fromhex, homes)), now)
+        self.mailboxes.handling_changed(name, now)
 
     def _settle(self, now: float) -> None:
         self._carry(now)
@@ -425,7 +406,7 @@ class Peer:
             case Done(context, result):
                 self._done(context, result, now)
             case ServerCancels(token):
-                for part in (self.locator, self.callers, self.dundi, self.gateways, self.flows):
+                for part in (self.locator, self.callers, self.dundi, self.gateways, self.flows, self.mailboxes):
                     part.cancel(token)
             case AppLinkUp() if effect.datagram_bytes is not None:
                 self.flows.call_path_up(effect, now)
@@ -454,6 +435,7 @@ class Peer:
             case ConfigurationChanged():
                 self.homes.reconsider(now)
                 self.directory.reconsider(now)
+                self.mailboxes.joined(now)
                 self._effects.append(effect)
             case SameNodeId():
                 self.publisher.restore_all(now)
@@ -483,6 +465,7 @@ class Peer:
             self.publisher.look_after(now)
             self.homes.reconsider(now)
             self.directory.joined(now)
+            self.mailboxes.joined(now)
             self.services.joined(now)
         else:
             self.joined_at = None
@@ -494,6 +477,7 @@ class Peer:
         )
         self.publisher.phones_changed(changed.user, phones, now)
         self.directory.phones_changed(changed.user, has_phones=bool(phones), now=now)
+        self.mailboxes.phones_changed(changed.user, has_phones=bool(phones), now=now)
         self._effects.append(BindingsToKeep(changed.user))
 
     def _handle_ways_of_calls(self, effect: Effect, now: float) -> None:
@@ -503,6 +487,11 @@ class Peer:
                 self.gateways.handle_found(effect, now)
             case GatewaysKnown(LocateContext()):
                 self.locator.handle_gateways(effect, now)
+            case MessagesCounted(user, counts):
+                self.server.note_messages(user, counts, now)
+            case RequestCarried():
+                self.mailboxes.note_carried(effect, now)
+                self._effects.append(effect)
             case TrunkChanged():
                 self.gateways.announce(now)
             case TunnelledRecord(link, record):
@@ -577,6 +566,8 @@ class Peer:
                 self.traces.handle_done(trace, result, now)
             case NumberContext():
                 self.dundi.handle_done(context, result, now)
+            case ErrandContext():
+                self.mailboxes.handle_done(context, result, now)
             case GatewayPinged(node):
                 self.gateways.handle_pinged(node, result, now)
             case _:
@@ -584,6 +575,9 @@ class Peer:
                 self.services.handle_done(context, result, now)
 
     def _answer(self, token: int, question: object, now: float) -> None:
+        if isinstance(question, MAILBOX_QUESTIONS):
+            self.mailboxes.ask(token, question, now)
+            return
         match question:
             case LocateUser():
                 self.locator.locate(token, question, now)

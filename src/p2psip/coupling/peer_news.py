@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
+from p2psip.sip.events.message_summary import MessageCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,19 @@ class BindingsToKeep(Effect):
 @dataclass(frozen=True, slots=True)
 class Stopped(Effect):
     """What `stop` began is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesCounted(Effect):
+    """So many messages wait for a line now."""
+
+    user: str
+    counts: MessageCounts
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxAnswered(Effect):
+    """What an operator has asked of a mailbox with `context`: one of the answers of `mailbox_questions`."""
+
+    context: object
+    answer: object

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.sip.entities.mailbox.mailbox_questions import MAILBOX_QUESTIONS
 from p2psip.sip.entities.questions import (
     FindCredential,
     FindGateway,
@@ -14,7 +15,15 @@ from p2psip.sip.entities.questions import (
     VerifySignature,
 )
 
-ANSWERED_HERE = (LocateUser, FindGateway, FindCredential, ResolveUri, SignClaims, VerifySignature)
+ANSWERED_HERE = (
+    LocateUser,
+    FindGateway,
+    FindCredential,
+    ResolveUri,
+    SignClaims,
+    VerifySignature,
+    *MAILBOX_QUESTIONS,
+)
 """The questions of the SIP server that the overlay answers."""
 
 

@@ -13,6 +13,7 @@ from p2psip.coupling.enquiries.tracing import Traced
 from p2psip.coupling.numbers.gateways import SERVICE as GATEWAY_SERVICE
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
+from p2psip.coupling.peer_news import MailboxAnswered
 from p2psip.daemon.control import Command
 from p2psip.daemon.dial_words import (
     NO_GATEWAY,
@@ -26,6 +27,7 @@ from p2psip.daemon.dial_words import (
     uri_dialled,
 )
 from p2psip.daemon.directory.directory_report import directory_report
+from p2psip.daemon.lines.mailbox_commands import mailbox_command
 from p2psip.daemon.nat_words import SitePorts
 from p2psip.daemon.report import (
     lines_of,
@@ -46,6 +48,9 @@ from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
 from p2psip.sip.entities.domains.locations import ServersFound
+
+Enquired = LookedUp | Traced | ServicesFound | ServersFound | GatewaysKnown | NumberSought | MailboxAnswered
+"""What is told at the end of something that was begun with a context."""
 
 LOOKUP_MAX_S = 90.0
 """A lookup, or a trace, asks every peer on the way, and each may be one that does not answer any more."""
@@ -95,6 +100,7 @@ class Commands:
             "configure": self._configure,
             "services-find": self._find_services,
             "services-announce": self._announce,
+            "mailbox": self._mailbox,
         }
         return asking | commands
 
@@ -122,7 +128,7 @@ class Commands:
         return self._configuration()
 
     @staticmethod
-    def is_over(end: LookedUp | Traced | ServicesFound | ServersFound | GatewaysKnown | NumberSought) -> None:
+    def is_over(end: Enquired) -> None:
         """What was asked for is there; who asked may not wait any more."""
         waiting = end.context
         assert isinstance(waiting, asyncio.Future), "the context of each is who waits for it"
@@ -218,6 +224,9 @@ class Commands:
         target = self._target(text)
         what = f"the trace of {text}"
         return trace_report(text, await self._wait(lambda context, now: self._peer.trace(target, context, now), what))
+
+    async def _mailbox(self, asked: Mapping[str, object]) -> object:
+        return await mailbox_command(self._peer, asked, self._wait)
 
     async def _find_services(self, asked: Mapping[str, object]) -> object:
         name, near, want = str(asked.get("name", "")), str(asked.get("near") or ""), _number(asked, "want", 1)

@@ -22,12 +22,9 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
-from p2psip.coupling.enquiries.lookup import LookedUp
-from p2psip.coupling.enquiries.tracing import Traced
-from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import BindingsToKeep, Stopped
-from p2psip.daemon.commands import Commands
+from p2psip.daemon.commands import Commands, Enquired
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.directory.directory_service import DirectoryService
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config, unknown_host
@@ -55,7 +52,6 @@ from p2psip.daemon.state.kept import (
 from p2psip.daemon.state.line_files import line_names
 from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
 from p2psip.daemon.state.trunks_file import load_trunks
-from p2psip.dundi.values import NumberSought
 from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.user_names import next_name
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
@@ -78,7 +74,6 @@ from p2psip.reload.node.effects import (
     UserNameTaken,
 )
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.identity import CertifiedIdentity
@@ -90,7 +85,6 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.domains.locations import ServersFound
 from p2psip.sip.entities.handling.handlings import HandlingChanged
 from p2psip.sip.events.watchers import WatchRules
 
@@ -585,7 +579,7 @@ class PeerService:
                 self._configuration_changed(effect)
             case ConfigurationOutdated():
                 self._refresher.outdated()
-            case LookedUp() | Traced() | ServicesFound() | ServersFound() | GatewaysKnown() | NumberSought():
+            case _ if isinstance(effect, Enquired):
                 self._commands.is_over(effect)
             case ReachSurveyed():
                 self._commands.surveyed(effect)

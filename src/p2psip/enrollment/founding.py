@@ -14,6 +14,7 @@ from p2psip.reload.config.configuration import (
     CERTIFICATE_KINDS,
     DEFAULT_TOPOLOGY,
     DIRECTORY_KINDS,
+    MAILBOX_KINDS,
     SIP_REGISTRATION_KIND,
     TURN_SERVICE_KIND,
     BootstrapNode,
@@ -88,7 +89,7 @@ def found(
     signer = make_signer(anchor, key, admin, _new_node_id(rng, terms.node_id_length), rng, date)
     signers, everybody = frozenset({signer.node_id}), frozenset({NodeId.wildcard(terms.node_id_length)})
     # 8: "A user/node MUST store its certificate"; 11.3.1 says it again of who has made its certificate itself.
-    kinds = (SIP_REGISTRATION_KIND, TURN_SERVICE_KIND, *CERTIFICATE_KINDS, *DIRECTORY_KINDS)
+    kinds = (SIP_REGISTRATION_KIND, TURN_SERVICE_KIND, *CERTIFICATE_KINDS, *DIRECTORY_KINDS, *MAILBOX_KINDS)
     configuration = OverlayConfiguration(
         instance_name=overlay,
         sequence=1,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.bridge import BridgedSession
 from p2psip.media.negotiation import Address, Agreement
+from p2psip.media.recording.answering_session import AnsweringSession
 from p2psip.media.session import EchoSession, MediaReport, MediaSession, SendRtp, ToneSession
 from p2psip.media.sounds import Sound
 from p2psip.media.tone import ToneGenerator
@@ -16,12 +17,16 @@ from p2psip.media.tone import ToneGenerator
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What a call's other side hears: itself if `echo`, else a tone, else nothing; in pairs if `bridges`."""
+    """What a call's other side hears: itself if `echo`, else a tone, else nothing; in pairs if `bridges`.
+
+    If it `answers`, its user says what is played and recorded, call by call.
+    """
 
     tone_hz: float | None = None
     level_dbfs: float = -12.0
     echo: bool = False
     bridges: bool = False
+    answers: bool = False
 
 
 class MediaEngine:
@@ -50,6 +55,11 @@ class MediaEngine:
         sessions = self._sessions.get(one), self._sessions.get(other)
         if isinstance(sessions[0], BridgedSession) and isinstance(sessions[1], BridgedSession):
             sessions[0].join(sessions[1])
+
+    def answering(self, call: Hashable) -> AnsweringSession | None:
+        """The session of a call that is up, where its user says what is played."""
+        session = self._sessions.get(call)
+        return session if isinstance(session, AnsweringSession) else None
 
     def stop(self, call: Hashable) -> MediaReport | None:
         """A call has ended; None if it never had media."""
@@ -83,5 +93,5 @@ class MediaEngine:
         if p.echo:
             return EchoSession(local, agreement, self._rng)
         tone = sound or (None if p.tone_hz is None else ToneGenerator(p.tone_hz, p.level_dbfs))
-        kind = BridgedSession if p.bridges else ToneSession
+        kind = AnsweringSession if p.answers else BridgedSession if p.bridges else ToneSession
         return kind(local, agreement, self._rng, now, tone=tone)

@@ -8,12 +8,14 @@ fiftieth of the price. Where bytes are counted, both may be as long as real ones
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from functools import lru_cache
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.errors import BadSignature, CertificateMissing, CertificateProblem, UntrustedCertificate
 from p2psip.reload.security.roles import Member, Signer, TrustSettings
+from p2psip.reload.security.sealed_answer import CannotUnseal
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.security_block import (
     CertificateType,
@@ -85,6 +87,13 @@ class SimulatedIdentity:
         """The keyed hash over `prefix` and the SignerIdentity."""
         return Signature(_ALGORITHM, self._identity, _signature(self.certificate, prefix, self._suffix))
 
+    def unseal(self, sealed: bytes, purpose: bytes) -> bytes:
+        """What was sealed to this certificate. Raises CannotUnseal."""
+        mark, secret = sealed[:_HASH_BYTES], sealed[_HASH_BYTES:]
+        if mark != _hash(self.certificate, purpose, secret):
+            raise CannotUnseal("what is sealed here is for another certificate, or was changed")
+        return secret
+
     @property
     def jws_algorithm(self) -> str:
         """The same name and size as in an overlay with ECDSA keys."""
@@ -127,6 +136,10 @@ class SimulatedVerifier:
     def is_jws(self, member: Member, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """roles.Verifier"""
         return algorithm == _JWS_ALGORITHM and signature == _jws(member.certificate, signing_input)
+
+    def seal(self, member: Member, secret: bytes, purpose: bytes, rng: random.Random) -> bytes:
+        """The secret as it is, with a mark that says whose it is: no secret from who looks at the bytes."""
+        return _hash(member.certificate, purpose, secret) + secret
 
     def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
         """True if the certificate that a signature names is not among these."""

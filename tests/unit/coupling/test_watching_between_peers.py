@@ -3,34 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from watching import Lamp, LampPhone, basic, lit
+from watching import accepted, basic, lamps, lit
 
 from p2psip.base.wallclock import WallClock
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.events.limits import EventLimits
-
-
-def lamps(world: SimulatedPeers, *users: tuple[int, str]) -> list[LampPhone]:
-    """Lines with phones that have lamps."""
-    for number, user in users:
-        world.line(number, user)
-    world.settle_records(number for number, _ in users)
-    phones = [LampPhone(world[number], user, 50 + at) for at, (number, user) in enumerate(users)]
-    for phone in phones:
-        phone.register()
-    world.run(2.0)
-    assert all(phone.is_registered for phone in phones)
-    return phones
-
-
-def accepted(world: SimulatedPeers, lamp: Lamp) -> Lamp:
-    world.run(15.0, stop=lambda: bool(lamp.notifies) or bool(lamp.statuses and lamp.statuses[-1] >= 300))
-    assert lamp.statuses == [200], lamp.responses
-    assert len(lamp.notifies) == 1
-    # The answer to the NOTIFY is on its way.
-    world.run(1.0)
-    return lamp
 
 
 def test_a_lamp_for_somebody_at_another_peer() -> None:

@@ -45,6 +45,7 @@ Examples:
     p2psip line calls carol --do-not-disturb --peer ./peer
     p2psip line calls carol --home 2026b1b92203f350713c9f92defde47d --peer ./peer
     p2psip line calls carol --pick-up bob --intercom bob --peer ./peer
+    p2psip line calls carol --mailbox --ring 20 --peer ./peer
     p2psip line calls carol --reset --peer ./peer
     p2psip line calls carol --reset --ring 40 --peer ./peer
 """
@@ -103,6 +104,9 @@ def calls(
         list[str] | None,
         typer.Option(metavar="USER", help='For whom the phone may answer by itself; "*": every member. [nobody]'),
     ] = None,
+    mailbox: Annotated[
+        bool | None, typer.Option("--mailbox/--no-mailbox", help="Whether callers who do not get through may speak.")
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Forget all of it, forwarding as well.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -120,6 +124,7 @@ def calls(
         "homes": None if home is None else _homes(peer, home),
         "pick_up": None if pick_up is None else _names(pick_up, ANYBODY),
         "intercom": None if intercom is None else _names(intercom, ANYBODY),
+        "mailbox": mailbox,
     }
     given = {name: value for name, value in changes.items() if value is not None}
     before = CallHandling() if reset else files.load_handling()

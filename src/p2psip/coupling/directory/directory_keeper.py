@@ -218,6 +218,11 @@ class DirectoryKeeper:
         said = self._said(now)
         return in_order(self._listed(copy, entry, said, now) for copy, entry in self._all(now))
 
+    def has(self, aor: str) -> bool:
+        """True if some line of this user is in it: its peer was there in the last two weeks."""
+        copies = self._node.spreading.copies.at(self._node.hash_name(aor.encode()), DIRECTORY_ENTRY)
+        return any(copy.stored.data_value.exists for copy in copies)
+
     def name_of(self, user: str) -> str:
         """What phones show of a user of the overlay who has proved to call; "" where the directory has no name."""
         resource = self._node.hash_name(f"{user}@{self._node.configuration.instance_name}".encode())

@@ -56,6 +56,7 @@ class _Calls(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     homes: tuple[str, ...] = ()
     pick_up: tuple[str, ...] = ()
     intercom: tuple[str, ...] = ()
+    mailbox: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

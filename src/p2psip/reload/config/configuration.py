@@ -20,6 +20,9 @@ from p2psip.reload.wire.kinds import (
     CERTIFICATE_BY_USER,
     DIRECTORY_ENTRY,
     LINES_REACHED,
+    MAIL,
+    MAIL_PART,
+    MAILBOX,
     REDIR,
     REGISTERED_NAMES,
     SIP_REGISTRATION,
@@ -100,13 +103,14 @@ _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z", re.IGNOREC
 
 
 class AccessControl(Enum):
-    """Who may write a value (RFC 6940 section 7.3 and 14.4; RFC 7374 section 5)."""
+    """Who may write a value (RFC 6940 section 7.3 and 14.4; RFC 7374 section 5; the last is our own)."""
 
     USER_MATCH = "USER-MATCH"
     NODE_MATCH = "NODE-MATCH"
     USER_NODE_MATCH = "USER-NODE-MATCH"
     NODE_MULTIPLE = "NODE-MULTIPLE"
     NODE_ID_MATCH = "NODE-ID-MATCH"
+    MAILBOX_MATCH = "MAILBOX-MATCH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,13 @@ DIRECTORY_KINDS = (
     Kind(LINES_REACHED, DataModel.SINGLE, AccessControl.NODE_MATCH, max_count=1, max_size=2048),
 )
 """As new overlays have them: each user has 16 lines in the directory at most, each peer 500 lines with phones."""
+
+MAILBOX_KINDS = (
+    Kind(MAILBOX, DataModel.DICTIONARY, AccessControl.USER_NODE_MATCH, max_count=8, max_size=16),
+    Kind(MAIL, DataModel.DICTIONARY, AccessControl.MAILBOX_MATCH, max_count=128, max_size=6144),
+    Kind(MAIL_PART, DataModel.DICTIONARY, AccessControl.MAILBOX_MATCH, max_count=1024, max_size=16384),
+)
+"""As new overlays have them: eight lines of a user take messages, 128 of these, in 1024 parts of 2 s each."""
 
 TURN_SERVICE_KIND = Kind(
     TURN_SERVICE,

@@ -10,6 +10,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.security import jws
 from p2psip.reload.security.certificates import read_leaf
 from p2psip.reload.security.keys import PrivateKey, public_key_der, sign, signature_algorithm
+from p2psip.reload.security.sealed_to_key import unseal_with
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.security_block import CertificateType, GenericCertificate, Signature, SignerIdentity
 
@@ -51,6 +52,10 @@ class CertifiedIdentity:
     def sign_jws(self, signing_input: bytes) -> bytes:
         """roles.Identity"""
         return jws.sign(self.key, signing_input)
+
+    def unseal(self, sealed: bytes, purpose: bytes) -> bytes:
+        """roles.Identity"""
+        return unseal_with(self.key, sealed, purpose)
 
 
 def _signer_identity(certificate: bytes, node_id: NodeId, node_ids: int) -> SignerIdentity:

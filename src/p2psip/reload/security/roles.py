@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -78,6 +79,10 @@ class Identity(Protocol):
         """The signature of a JWS, for what is no message of RELOAD (RFC 7515)."""
         ...
 
+    def unseal(self, sealed: bytes, purpose: bytes) -> bytes:
+        """What somebody has sealed to its certificate (`Verifier.seal`). Raises CannotUnseal."""
+        ...
+
 
 class Verifier(Protocol):
     """What tells members from strangers, by one overlay's configuration.
@@ -102,6 +107,10 @@ class Verifier(Protocol):
 
     def is_jws(self, member: Member, algorithm: str, signing_input: bytes, signature: bytes) -> bool:
         """True if a member whose certificate has been checked has made this signature of a JWS (RFC 7515)."""
+        ...
+
+    def seal(self, member: Member, secret: bytes, purpose: bytes, rng: random.Random) -> bytes:
+        """A short secret that nobody reads but who has the key of this certificate, which has been checked."""
         ...
 
     def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:

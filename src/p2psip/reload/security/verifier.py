@@ -13,6 +13,7 @@ The price is that a node without the date accepts members whose certificates hav
 from __future__ import annotations
 
 import hashlib
+import random
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from p2psip.reload.security.errors import (
 )
 from p2psip.reload.security.keys import digest, is_signature, public_key_der
 from p2psip.reload.security.roles import Member, Signer, TrustSettings
+from p2psip.reload.security.sealed_to_key import seal_to
 from p2psip.reload.wire.common import HashAlgorithm
 from p2psip.reload.wire.security_block import (
     CertHash,
@@ -134,6 +136,10 @@ class CertificateVerifier:
             if len(self._revoked) > REVOKED_MAX:
                 self._revoked.popitem(last=False)
         return self._revoked[key]
+
+    def seal(self, member: Member, secret: bytes, purpose: bytes, rng: random.Random) -> bytes:
+        """roles.Verifier"""
+        return seal_to(read_leaf(member.certificate, self._settings.node_id_length).key, secret, purpose, rng)
 
     def lacks(self, signature: Signature, certificates: Sequence[GenericCertificate]) -> bool:
         """True if the certificate that a signature names is neither among these nor known."""

@@ -74,6 +74,13 @@ def node_id_match(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
     )
 
 
+def mailbox_match(write: WantedWrite, signer: Signer, hash_name: Hash) -> bool:
+    """Our own (docs/decisions/mailboxes.md): the owner of a place, by USER-MATCH, writes and removes all that is there;
+    anybody else what has a key that begins with the Node-ID as which it is signed.
+    """
+    return write.key.startswith(signer.node_id) or user_match(write, signer, hash_name)
+
+
 Policy = Callable[[WantedWrite, Signer, Hash], bool]
 
 POLICIES: Mapping[AccessControl, Policy] = {
@@ -82,6 +89,7 @@ POLICIES: Mapping[AccessControl, Policy] = {
     AccessControl.USER_NODE_MATCH: user_node_match,
     AccessControl.NODE_MULTIPLE: node_multiple,
     AccessControl.NODE_ID_MATCH: node_id_match,
+    AccessControl.MAILBOX_MATCH: mailbox_match,
 }
 
 

@@ -24,6 +24,11 @@ DIRECTORY_ENTRY = 0xF0D10001
 LINES_REACHED = 0xF0D10002
 """Of our own (docs/decisions/directory.md): who has a line, and at which lines of a peer there are phones."""
 
+MAILBOX = 0xF0D10003
+MAIL = 0xF0D10004
+MAIL_PART = 0xF0D10005
+"""Of our own (docs/decisions/mailboxes.md): which lines take messages, what waits for them, and what is in it."""
+
 Models = Mapping[int, DataModel]
 """The data model of each Kind that an overlay knows; its configuration adds kind-blocks to the registered ones."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +28,7 @@ from p2psip.sip.transports.arrivals import Datagram, FlowDown
 from p2psip.sip.transports.effects import OpenFlow, SendUdp
 
 LAN_S = 0.001
+SPOKEN_MAX = 5000
 PROVIDER = Address("198.51.100.7", 5060)
 """Where the far end of every trunk is."""
 
@@ -42,6 +44,8 @@ class Site:
     phones: dict[Address, SitePhone] = field(default_factory=dict)
     media_towards: list[str | None] = field(default_factory=list)
     """Where media addresses of the echo service were wanted for."""
+    spoken: deque[SendRtp] = field(default_factory=lambda: deque(maxlen=SPOKEN_MAX))
+    """What its agents have said of late; phones here do not hear."""
     provider: Callable[[bytes], list[bytes]] | None = None
     """The far end of its trunk: what it answers to a datagram."""
     neighbours: dict[Address, Callable[[bytes], None]] = field(default_factory=dict)
@@ -94,7 +98,9 @@ class Site:
                     self._later(lambda token=token, port=port: self._media(token, port))  # type: ignore[misc]
                 case OpenPorts(_, port):
                     self._later(lambda port=port: self._ports(port))  # type: ignore[misc]
-                case SendRtp() | ClosePorts():
+                case SendRtp():
+                    self.spoken.append(effect)
+                case ClosePorts():
                     pass
                 case Ask(token, FindTrunk()):
                     self._later(lambda token=token: self._found(token))  # type: ignore[misc]

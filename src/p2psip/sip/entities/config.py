@@ -124,6 +124,8 @@ class ServerConfig:
     """Which peer a GRUU of the overlay leads to, as a `Source` names peers; None if to none."""
     name_of: Callable[[str], str] = _no_name
     """What the directory calls a user of the overlay; "" if nothing."""
+    has_mailboxes: Callable[[], bool] = bool
+    """True if the overlay has mailboxes, in which messages are left."""
     numbering: Numbering = field(default_factory=Numbering)
     other_domains: OtherDomains = field(default_factory=OtherDomains)
     timers: TimerValues = field(default_factory=TimerValues)

@@ -12,6 +12,7 @@ from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.by_codes import ByCodes
 from p2psip.sip.entities.handling.by_handling import ByHandling
 from p2psip.sip.entities.handling.handlings import Handlings
+from p2psip.sip.entities.mailbox.by_mailbox import ByMailbox
 from p2psip.sip.entities.numbers.by_dial_plan import ByDialPlan
 from p2psip.sip.entities.numbers.by_emergency import ByEmergency
 from p2psip.sip.entities.numbers.by_group import ByGroup, GroupTime
@@ -61,6 +62,7 @@ def resolvers_of(
         GroupTime(config),
         ByGroup(config, handlings),
         handling,
+        ForLinesAlone(ByMailbox(config, handlings)),
         ForLinesAlone(OwnAgents(config, agents)),
         OwnState(config),
         GuestsLearnNothing(config),

@@ -58,6 +58,7 @@ from p2psip.sip.entities.registrar.ways import Ways
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.entities.resolving import resolvers_of
 from p2psip.sip.entities.switching.leads import JoinCall
+from p2psip.sip.events.message_summary import MessageCounts
 from p2psip.sip.message.build import make_trying, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
@@ -214,6 +215,11 @@ class SipServer:
     def state_targets(self, user: str) -> tuple[Target, ...]:
         """Who answers for a line of this peer, whether it has a phone or not, as targets for Located."""
         return (state_target(user, self._config.realm),)
+
+    def note_messages(self, line: str, counts: MessageCounts, now: float) -> None:
+        """So many messages wait for a line: its lamps say so."""
+        self.state.note_messages(line, counts, now)
+        self._run(now)
 
     def users(self) -> list[str]:
         """Everybody who has a phone registered here."""

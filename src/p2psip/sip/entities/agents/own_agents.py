@@ -10,10 +10,12 @@ from p2psip.sip.entities.agents.echo import EchoService
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.star_codes import ECHO
+from p2psip.sip.entities.mailbox.mailbox_service import MailboxService
 from p2psip.sip.entities.switching.switchboard import Switchboard
 
 
 def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) -> tuple[AgentCore, ...]:
     """The agents that every peer of an overlay has."""
     echo = EchoService(config.realm, rng, number=config.numbering.codes.codes[ECHO])
-    return (echo, CodeService(config, handlings, rng), Switchboard(config, rng))
+    codes, switchboard = CodeService(config, handlings, rng), Switchboard(config, rng)
+    return (echo, codes, switchboard, MailboxService(config, handlings, rng))

@@ -19,6 +19,7 @@ from p2psip.sip.entities.handling.star_codes import (
     SERVICES,
     SLOT,
 )
+from p2psip.sip.entities.mailbox.by_mailbox import MAILBOX_AGENT
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution
 from p2psip.sip.entities.questions import Located, NotLocated, Target
@@ -64,7 +65,7 @@ class ByCodes:
         if name == PICK_UP_GROUP:
             return self._pick_up_group(asked.user)
         if name == MAILBOX:
-            return self._mailbox()
+            return self._mailbox(asked.user)
         if SERVICES[name].takes_number:
             meant = self._meant(name, number, asked.user)
             if isinstance(meant, NotLocated):
@@ -121,9 +122,17 @@ class ByCodes:
             self._handlings, self._config.numbering.groups, member, user, is_here=True
         )
 
-    def _mailbox(self) -> Instead | NotLocated:
-        mailbox = self._config.numbering.mailbox
-        if not mailbox:
-            why = 'no mailbox is declared here: whoever keeps messages is mailbox = "USER" in dialplan.toml'
+    def _mailbox(self, user: str) -> Instead | Located | NotLocated:
+        numbering = self._config.numbering
+        if numbering.mailbox:
+            uri = SipUri(self._config.realm, escape_user(numbering.mailbox))
+            return Instead(uri, f"{numbering.mailbox} has the messages")
+        if not self._config.has_mailboxes():
+            why = (
+                f"{self._config.realm} has no mailboxes: its configuration has no Kinds for them, and nobody who keeps "
+                'messages is mailbox = "USER" in dialplan.toml'
+            )
             return NotLocated(404, phrase_of(404), why)
-        return Instead(SipUri(self._config.realm, escape_user(mailbox)), f"{mailbox} has the messages")
+        code = numbering.codes.codes[MAILBOX]
+        uri = SipUri(self._config.realm, escape_user(code), None, ((LINE_PARAM, escape_user(user)),))
+        return Located((Target(uri, (LocalHop(MAILBOX_AGENT),), f"the mailbox of {user}"),))

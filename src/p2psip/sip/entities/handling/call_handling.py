@@ -87,6 +87,8 @@ class CallHandling:
     """Who may answer a call that rings here at another phone; "*": every member. None: who has a line here too."""
     intercom: tuple[str, ...] = ()
     """For whom the phone may answer by itself; "*" is every member."""
+    mailbox: bool | None = None
+    """Whether who does not reach the owner may leave a message; None: as at other peers where he has a line."""
 
     @property
     def is_usual(self) -> bool:
@@ -118,6 +120,7 @@ class CallHandling:
         words += [f"allowed: {', '.join(self.allow) or 'nobody'} ({only})"] if self.allow or self.only_allowed else []
         words += [f"picked up by: {', '.join(self.pick_up)}"] if self.pick_up else []
         words += [f"answers by itself to: {', '.join(self.intercom)}"] if self.intercom else []
+        words += [] if self.mailbox is None else ["takes messages" if self.mailbox else "takes no messages"]
         return words
 
     def may_pick_up(self, who: str, *, is_here: bool) -> bool:
@@ -218,10 +221,11 @@ def _quiet(handling: CallHandling, minute: float | None) -> str:
 
 
 def _ring(handling: CallHandling, user: str) -> Ring | None:
-    if not (handling.no_answer or handling.ring_s):
+    if not (handling.no_answer or handling.ring_s or handling.mailbox):
         return None
     for_s = handling.ring_s or RING_S
-    then = f"then {handling.no_answer} is called" if handling.no_answer else "then no more"
+    otherwise = "then a message can be left" if handling.mailbox else "then no more"
+    then = f"then {handling.no_answer} is called" if handling.no_answer else otherwise
     return Ring(for_s, f"{user} rings for {for_s} s, {then}")
 
 
@@ -231,6 +235,6 @@ def _after(handling: CallHandling, user: str, status: int) -> Decision | None:
     if status in _NOT_THERE and handling.no_answer:
         reason = "no-answer" if status == _NO_ANSWER else "unavailable"
         return Divert(handling.no_answer, f"{user} does not answer, and forwards to {handling.no_answer}", reason)
-    if status == _NO_ANSWER and handling.ring_s:
+    if status == _NO_ANSWER and handling.ring_s and not handling.mailbox:
         return Enough(f"{user} has not answered in {handling.ring_s} s")
     return None

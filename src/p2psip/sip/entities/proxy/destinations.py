@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from p2psip.base.effects import Asks, Effect
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.gate.identity import diverted
+from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
 from p2psip.sip.entities.proxy.context import NO_ANSWER, Context, ContextTimers
 from p2psip.sip.entities.proxy.resolvers import (
     After,
@@ -56,7 +57,7 @@ class Destinations:
                     return self._begin_anew(context, asked.anew(instead), now)
                 case Again(after_s) if context.is_invite:
                     self._timers.set((context.server, NO_ANSWER), now + after_s, "nobody answers")
-                case LocateUser() | FindGateway() as question:
+                case LocateUser() | FindGateway() | FindMailbox() as question:
                     return Sought(asked, self._locate(context, asked, question, now))
                 case Given() | RingsNoMore() | Located() | NotLocated() as known:
                     return Sought(asked, known)
@@ -106,7 +107,7 @@ class Destinations:
         return self.seek(context, asked, now)
 
     def _locate(
-        self, context: Context, asked: Asked, question: LocateUser | FindGateway, now: float
+        self, context: Context, asked: Asked, question: LocateUser | FindGateway | FindMailbox, now: float
     ) -> NotLocated | None:
         if self._asks.is_full_for(is_urgent=context.is_urgent):
             return NotLocated(503, phrase_of(503), "too many questions are open")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from p2psip.sip.entities.gateway.terms import is_number
+from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Given, Instead, Resolution, Resolver, RingsNoMore
 from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated
 from p2psip.sip.message.uri import SipUri
@@ -78,5 +79,7 @@ def _in_words(said: Resolution | None) -> str:
             return f"the overlay is asked for {', '.join(rung.user for rung in group) or user}"
         case FindGateway(number):
             return f"gateways to {number} are asked for"
+        case FindMailbox(owner):
+            return f"the overlay is asked whether {owner} takes messages"
         case Given(target):
             return f"goes to {target.label or target.uri}"

@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
 from p2psip.sip.entities.own import WAY_PARAM, is_user
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated, Target, Tried
@@ -156,7 +157,9 @@ class RingsNoMore:
 _NO_RELAY = NotLocated(403, phrase_of(403), "nobody from outside is put through to somebody outside")
 _NO_PASSAGE = NotLocated(403, phrase_of(403), "what another peer begins here is for users of this peer")
 
-Resolution: TypeAlias = Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser | FindGateway
+Resolution: TypeAlias = (
+    Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser | FindGateway | FindMailbox
+)
 
 
 Screen: TypeAlias = Callable[[Request, str, float], NotLocated | None]

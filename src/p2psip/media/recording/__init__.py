@@ -1,0 +1,1 @@
+"""What is said is kept, and digits that are pressed are told."""

@@ -1,0 +1,274 @@
+"""Mailboxes in virtual time: left, kept by three, lit, heard and deleted, whoever dies."""
+
+from __future__ import annotations
+
+import pytest
+from mailbox_calls import KINDS, FillingDisk, Voice, asked, club, contents, heard, leave, open_mailbox
+from watching import accepted, lamps
+
+from p2psip.base.ids import ResourceId
+from p2psip.coupling.mailbox import depositing
+from p2psip.media.tone import Tone
+from p2psip.reload.config.configuration import DIRECTORY_KINDS
+from p2psip.reload.usages.sip_registration import LIFETIME_S
+from p2psip.reload.wire.kinds import MAIL, MAIL_PART, DataModel
+from p2psip.reload.wire.storage_messages import StoredData
+from p2psip.sim.sites.making import OVERLAY
+from p2psip.sim.sites.site import SitePhone
+from p2psip.sim.sites.site_peers import SimulatedPeers
+from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.mailbox.mailbox_questions import DeleteMessage, Kept
+
+pytestmark = pytest.mark.long
+
+
+def hill(seed: str, count: int = 5) -> tuple[SimulatedPeers, SitePhone, SitePhone]:
+    """alice at p0, bob at p1, who has a mailbox."""
+    world = club(seed, count)
+    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
+    open_mailbox(world, bob)
+    return world, alice, bob
+
+
+def test_who_is_not_reached_is_spoken_to_later() -> None:
+    world, alice, bob = hill("later")
+    bob.unplug()
+    leave(world, alice, "bob")
+    (message,) = contents(world[1], "bob").messages
+    assert (message.caller, message.is_new) == ("alice", True)
+    assert message.duration_s == pytest.approx(5.0, abs=0.2)
+
+
+def frequency_of(tone: Tone | None) -> float:
+    return 0.0 if tone is None else tone.frequency_hz
+
+
+def holders(world: SimulatedPeers, key: bytes) -> list[int]:
+    """Which peers keep a message's header."""
+    return [
+        number
+        for number, site in enumerate(world.sites.values())
+        if any(record.place.key == key for record in site.host.store.records(mailbox_of(world), MAIL))
+    ]
+
+
+def mailbox_of(world: SimulatedPeers) -> ResourceId:
+    return world[0].peer.node.hash_name(f"bob@{OVERLAY}".encode())
+
+
+def kept_of(world: SimulatedPeers, kind: int) -> list[StoredData]:
+    """What is kept of one Kind in bob's mailbox, at every peer."""
+    return [
+        StoredData.decode(record.data, model=DataModel.DICTIONARY)
+        for site in world.sites.values()
+        for record in site.host.store.records(mailbox_of(world), kind)
+    ]
+
+
+def test_it_is_heard_by_dialling_and_deleted_everywhere() -> None:
+    world, alice, bob = hill("heard")
+    bob.unplug()
+    leave(world, alice, "bob", hz=700.0)
+    leave(world, alice, "bob", hz=900.0)
+    bob.is_plugged_in = True
+    call = bob.dial("*97")
+    assert world.run(10.0, stop=lambda: bob.talks)
+    assert any(b'"2 new, 0 old"' in data for data in bob.received)
+    world.run(6.0)
+    first = heard(world[1], 2.0)
+    assert frequency_of(first) == pytest.approx(700, abs=5)
+    voice = Voice(bob)
+    voice.press("6")
+    world.run(1.0)
+    second = heard(world[1], 2.0)
+    assert frequency_of(second) == pytest.approx(900, abs=5)
+    voice.press("7")
+    world.run(5.0)
+    bob.hang_up(call)
+    world.run(5.0)
+    (left,) = contents(world[1], "bob").messages
+    assert not left.is_new
+    assert {len(kept_of(world, kind)) > 0 for kind in (MAIL, MAIL_PART)} == {True}
+    assert isinstance(asked(world[1], DeleteMessage("bob", left.key)), Kept)
+    world.run(20.0)
+    assert contents(world[1], "bob").messages == ()
+    assert not any(stored.data_value.exists for kind in (MAIL, MAIL_PART) for stored in kept_of(world, kind))
+
+
+def test_two_of_the_three_that_keep_it_may_die() -> None:
+    world, alice, bob = hill("two of three", 7)
+    bob.unplug()
+    leave(world, alice, "bob")
+    key = contents(world[1], "bob").messages[0].key
+    keepers = holders(world, key)
+    assert len(keepers) == 3
+    # Of bob's own peer his phone has need: whoever else keeps it.
+    doomed = [number for number in keepers if number not in (0, 1)][:2]
+    assert len(doomed) == 2
+    for number in doomed:
+        world.world.crash(world[number].host)
+    world.run(60.0)
+    bob.is_plugged_in = True
+    call = bob.dial("*97")
+    assert world.run(30.0, stop=lambda: bob.talks)
+    world.run(5.0)
+    tone = heard(world[1], 3.0)
+    bob.hang_up(call)
+    assert frequency_of(tone) == pytest.approx(700, abs=5)
+
+
+def test_it_is_left_while_the_callees_peer_is_off_and_lights_the_lamp_when_he_is_back() -> None:
+    world = club("lamp")
+    (alice,) = world.with_phones((0, "alice"))
+    (bob,) = lamps(world, (1, "bob"))
+    open_mailbox(world, bob)
+    store, lines = world[1].host.store, world[1].peer.publisher.lines
+    handling = world[1].peer.handlings.of("bob")
+    world.world.crash(world[1].host)
+    world.run(60.0)
+    leave(world, alice, "bob")
+    back = world.add(1, store)
+    back.phones, bob.site = {bob.address: bob}, back
+    for line in lines:
+        back.call(lambda now, line=line: back.peer.add_line(line, now, handling))  # type: ignore[misc]
+    bob.run(bob.agent.register)
+    world.settle_records([1])
+    lamp = accepted(world, bob.watch("bob", "message-summary"))
+    assert world.run(60.0, stop=lambda: b"Messages-Waiting: yes" in lamp.notifies[-1].body)
+    assert b"Voice-Message: 1/0 (0/0)" in lamp.notifies[-1].body
+    key = contents(back, "bob").messages[0].key
+    assert isinstance(asked(back, DeleteMessage("bob", key)), Kept)
+    assert world.run(10.0, stop=lambda: b"Messages-Waiting: no" in lamp.notifies[-1].body)
+
+
+def test_who_has_lines_at_two_peers_has_one_mailbox() -> None:
+    """It is opened at one of them, and heard at the other."""
+    world = club("two lines")
+    alice, bob, _ = world.with_phones((0, "alice"), (1, "bob"), (2, "bob"))
+    open_mailbox(world, bob)
+    world.run(5.0)
+    elsewhere = world[2].phones[next(iter(world[2].phones))]
+    elsewhere.run(elsewhere.agent.unregister)
+    world.run(5.0)
+    elsewhere.run(elsewhere.agent.register)
+    world.run(15.0)
+    assert world[2].peer.handlings.of("bob") == CallHandling(mailbox=True)
+    for phone in (bob, elsewhere):
+        phone.unplug()
+    leave(world, alice, "bob")
+    assert [len(contents(world[number], "bob").messages) for number in (1, 2)] == [1, 1]
+
+
+@pytest.mark.parametrize("what", ["busy", "no answer", "no phone"])
+def test_why_he_is_not_reached_does_not_matter(what: str) -> None:
+    world = club(f"why {what}")
+    (alice,) = world.with_phones((0, "alice"))
+    (bob,) = world.with_phones((1, "bob"), answer_s=None)
+    open_mailbox(world, bob)
+    if what == "busy":
+        wanted = CallHandling(mailbox=True, do_not_disturb=True)
+        world[1].call(lambda now: world[1].peer.handle_calls("bob", wanted, now))
+    elif what == "no phone":
+        bob.run(bob.agent.unregister)
+        world.run(5.0)
+    began = world.world.now
+    alice.dial("bob")
+    assert world.run(60.0, stop=lambda: alice.talks)
+    assert world.world.now - began == pytest.approx(25.0 if what == "no answer" else 0.5, abs=1.0)
+
+
+def test_both_at_one_peer() -> None:
+    world = club("one peer", 4)
+    (alice,) = world.with_phones((0, "alice"))
+    world.line(0, "bob")
+    bob = world.phone(0, "bob", 1, answer_s=None)
+    open_mailbox(world, bob)
+    call = alice.dial("bob")
+    assert world.run(30.0, stop=lambda: alice.talks)
+    world.run(2.0)
+    voice = Voice(alice)
+    voice.speak(3.0)
+    voice.press("#")
+    assert world.run(10.0, stop=lambda: alice.ended(call) is not None)
+    (message,) = contents(world[0], "bob").messages
+    assert message.duration_s == pytest.approx(3.0, abs=0.2)
+
+
+def test_who_takes_no_messages_is_busy_as_before() -> None:
+    world = club("none", 3)
+    alice, _ = world.with_phones((0, "alice"), (1, "bob"))
+    wanted = CallHandling(do_not_disturb=True)
+    world[1].call(lambda now: world[1].peer.handle_calls("bob", wanted, now))
+    call = alice.dial("bob")
+    world.run(10.0)
+    assert str(alice.ended(call)).startswith("486")
+    alice.dial("nobody")
+    world.run(10.0)
+    carried = world[0].carried()[-1]
+    assert carried.status == 404
+    assert "nobody takes no messages" in str(carried.causes[-1])
+
+
+def test_who_says_nothing_has_left_nothing() -> None:
+    world, alice, bob = hill("silence", 4)
+    bob.unplug()
+    call = alice.dial("bob")
+    assert world.run(60.0, stop=lambda: alice.talks)
+    alice.hang_up(call)
+    world.run(10.0)
+    assert contents(world[1], "bob").messages == ()
+    assert not any(stored.data_value.exists for stored in kept_of(world, MAIL))
+
+
+def test_one_member_has_so_many_places_in_a_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight; here two, which is quicker to see."""
+    monkeypatch.setattr(depositing, "SLOTS", 2)
+    world, alice, bob = hill("quota", 3)
+    bob.unplug()
+    for _ in range(2):
+        leave(world, alice, "bob", seconds=1.5)
+    assert len(contents(world[1], "bob").messages) == 2
+    call = alice.dial("bob")
+    world.run(30.0)
+    assert str(alice.ended(call)).startswith("408")
+    assert "2 messages of alice@sim.example wait for bob already" in str(world[0].carried()[-1].causes)
+    first = contents(world[1], "bob").messages[0]
+    assert isinstance(asked(world[1], DeleteMessage("bob", first.key)), Kept)
+    leave(world, alice, "bob", seconds=1.5)
+    assert len(contents(world[1], "bob").messages) == 2
+
+
+def test_a_full_disk_takes_no_message_and_loses_none() -> None:
+    world = club("full", 0)
+    for number in range(3):
+        world.add(number, FillingDisk())
+        world.run(5.0)
+    alice, bob = world.with_phones((0, "alice"), (1, "bob"))
+    open_mailbox(world, bob)
+    bob.unplug()
+    leave(world, alice, "bob", seconds=1.5)
+    for site in world.sites.values():
+        site.host.store.is_full = True  # type: ignore[attr-defined]
+    call = alice.dial("bob")
+    world.run(60.0)
+    assert str(alice.ended(call)).startswith("408")
+    carried = world[0].carried()[-1]
+    assert "bob takes messages, and who keeps them does not answer" in str(carried.causes)
+    assert len(contents(world[1], "bob").messages) == 1
+    for site in world.sites.values():
+        site.host.store.is_full = False  # type: ignore[attr-defined]
+    leave(world, alice, "bob", seconds=1.5)
+    assert len(contents(world[1], "bob").messages) == 2
+
+
+def test_a_number_whose_peer_is_off_for_an_hour_is_known_and_takes_messages() -> None:
+    """His record is over, and no gateway is asked for a number that the directory has."""
+    world = SimulatedPeers("number", 4, required_kinds=(*KINDS, *DIRECTORY_KINDS))
+    alice, phone = world.with_phones((0, "alice"), (1, "200"))
+    open_mailbox(world, phone)
+    world.run(120.0)
+    world.world.crash(world[1].host)
+    world.run(2.0 * LIFETIME_S)
+    assert world.look_up(0, "200").registrations.entries == ()  # type: ignore[union-attr]
+    alice.dial("200")
+    assert world.run(30.0, stop=lambda: alice.talks)
