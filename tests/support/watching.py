@@ -75,6 +75,8 @@ class LampPhone(SitePhone):
     def __init__(self, site: Site, user: str, number: int, **options: Any) -> None:
         super().__init__(site, user, number, **options)
         self.lamps: list[Lamp] = []
+        self.texts: list[Request] = []
+        """Those that it has shown."""
         self.password = str(options.get("password") or f"phone of {user}")
         self.answers_notify = 200
         self._numbers = itertools.count(1)
@@ -90,6 +92,11 @@ class LampPhone(SitePhone):
         extra = [("Event", "presence"), ("Expires", expires_s), ("Content-Type", "application/pidf+xml")]
         more = [(name.replace("_", "-"), value) for name, value in fields.items()]
         return self._ask("PUBLISH", uri, NameAddr(uri), [*extra, *more], body)
+
+    def say(self, user: str, text: bytes) -> Lamp:
+        """Send somebody a text message."""
+        uri = SipUri(self.server.host, user)
+        return self._ask("MESSAGE", uri, NameAddr(uri), [("Content-Type", "text/plain")], text)
 
     def refresh(self, lamp: Lamp, expires_s: int = 300) -> None:
         """Subscribe further, in the dialog; 0 ends it."""
@@ -108,7 +115,10 @@ class LampPhone(SitePhone):
             return
         if isinstance(message, Request) and message.method == "NOTIFY":
             self._notified(message)
-        elif isinstance(message, Response) and message.cseq.method in ("SUBSCRIBE", "PUBLISH"):
+        elif isinstance(message, Request) and message.method == "MESSAGE":
+            self.texts.append(message)
+            self._transmit(make_response(message, 200, to_tag="shown").encode())
+        elif isinstance(message, Response) and message.cseq.method in ("SUBSCRIBE", "PUBLISH", "MESSAGE"):
             self._answered(message)
         else:
             super().receive(data)
@@ -174,12 +184,12 @@ class LampPhone(SitePhone):
         self._transmit(make_response(notify, status, to_tag="none").encode())
 
 
-def lamps(world: SimulatedPeers, *users: tuple[int, str]) -> list[LampPhone]:
+def lamps(world: SimulatedPeers, *users: tuple[int, str], **options: Any) -> list[LampPhone]:
     """Lines with phones that have lamps."""
     for number, user in users:
         world.line(number, user)
     world.settle_records(number for number, _ in users)
-    phones = [LampPhone(world[number], user, 50 + at) for at, (number, user) in enumerate(users)]
+    phones = [LampPhone(world[number], user, 50 + at, **options) for at, (number, user) in enumerate(users)]
     for phone in phones:
         phone.register()
     world.run(2.0)

@@ -85,7 +85,8 @@ from p2psip.sip.entities.gateway.terms import TrunkChanged, TrunkTerms
 from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
-from p2psip.sip.entities.mailbox.mailbox_questions import MAILBOX_QUESTIONS
+from p2psip.sip.entities.mailbox.by_mailbox import TEXT_AGENT
+from p2psip.sip.entities.mailbox.mailbox_questions import MAILBOX_QUESTIONS, TextWaiting
 from p2psip.sip.entities.questions import (
     FindCredential,
     FindGateway,
@@ -489,6 +490,8 @@ class Peer(OperatorEnquiries):
                 self.locator.handle_gateways(effect, now)
             case MessagesCounted(user, counts):
                 self.server.note_messages(user, counts, now)
+            case TextWaiting():
+                self.server.command_agent(TEXT_AGENT, effect, now)
             case RequestCarried():
                 self.mailboxes.note_carried(effect, now)
                 self._effects.append(effect)

@@ -72,7 +72,17 @@ class _Ticket:
     sender: Identity
     header: MailHeader
     cipher: MailCipher
+    has_rung: bool
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class SentText:
+    """A text that has been left, by whom, for whom and where: its sender is to know if it is not delivered."""
+
+    sender: Identity
+    owner: str
+    key: MailKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +114,8 @@ class Deposits:
         self._patience: Timers[object] = Timers()
         self.left: list[str] = []
         """For whom something has been left since somebody looked here last."""
+        self.texts: list[SentText] = []
+        """The texts among it."""
 
     def locate(self, token: object, asked: FindMailbox, now: float) -> None:
         """Take a place for a message, and say where one speaks."""
@@ -135,7 +147,7 @@ class Deposits:
     def keep(self, token: object, asked: KeepMessage, now: float) -> None:
         """Store what has been said."""
         if (ticket := self._taken(token, asked.ticket)) is not None:
-            self._errands.begin(self._keep(token, ticket, asked.audio, now), now)
+            self._errands.begin(self._keep(token, ticket, asked, now), now)
 
     def drop(self, token: object, asked: DropMessage, now: float) -> None:
         """Give the place back."""
@@ -176,17 +188,17 @@ class Deposits:
             if token in self._sought:
                 self._refuse(token, asked, f"{asked.owner} takes messages, and no more can be kept: {why}")
             return
-        ticket = _Ticket(asked.owner, resource, room.key, sender, header, cipher, now + TICKET_S)
+        ticket = _Ticket(asked.owner, resource, room.key, sender, header, cipher, asked.has_rung, now + TICKET_S)
         if token not in self._sought:
             yield from self._removed(ticket, 0, now)
             return
         self.cancel(token)
         number = next(self._numbers)
         self._tickets[number] = ticket
-        self._answer(token, Located((leaving_target(asked.owner, number, room.longest_s, self._overlay),)))
+        self._answer(token, Located((leaving_target(asked, number, room.longest_s, self._overlay),)))
 
-    def _keep(self, token: object, ticket: _Ticket, audio: bytes, now: float) -> Errand:
-        parts = in_parts(audio)
+    def _keep(self, token: object, ticket: _Ticket, asked: KeepMessage, now: float) -> Errand:
+        parts = in_parts(asked.content)
         for number, part in enumerate(parts):
             sealed = ticket.cipher.seal_part(number, part)
 
@@ -197,22 +209,35 @@ class Deposits:
             if why:
                 break
         else:
-            header = replace(ticket.header, state=MailState.NEW, size=len(audio), parts=len(parts))
-
-            def announce(ms: int, header: MailHeader = header) -> StoreReq:
-                return mail_store(ticket.sender, ticket.resource, ticket.key, replace(header, left_ms=ms), ms)
-
-            why, now = yield from stored_in_the_end(self._node, ticket.sender, announce, now, PAUSES_S)
+            kind = MailType.TEXT if asked.is_text else MailType.VOICE
+            header = replace(ticket.header, type=kind, size=len(asked.content), parts=len(parts))
+            why, now = yield from self._announced(ticket, header, now)
         if why:
             self._answer(token, NotKept(why))
             yield from self._removed(ticket, len(parts), now)
             return
         self.left.append(ticket.owner)
+        if asked.is_text:
+            self.texts.append(SentText(ticket.sender, ticket.owner, ticket.key))
         self._answer(token, Kept())
 
     def _drop(self, token: object, ticket: _Ticket, now: float) -> Errand:
-        yield from self._removed(ticket, 0, now)
+        """Who has said nothing has called all the same: what no phone has shown is told later."""
+        if ticket.has_rung:
+            yield from self._removed(ticket, 0, now)
+        else:
+            yield from self._announced(ticket, replace(ticket.header, type=MailType.MISSED_CALL), now)
+            self.left.append(ticket.owner)
         self._answer(token, Kept())
+
+    def _announced(self, ticket: _Ticket, header: MailHeader, now: float) -> PartOfErrand:
+        """Tell the owner that all of it is there."""
+
+        def announce(ms: int) -> StoreReq:
+            whole = replace(header, state=MailState.NEW, left_ms=ms)
+            return mail_store(ticket.sender, ticket.resource, ticket.key, whole, ms)
+
+        return (yield from stored_in_the_end(self._node, ticket.sender, announce, now, PAUSES_S))
 
     def _removed(self, ticket: _Ticket, parts: int, now: float) -> PartOfErrand:
         """Take back what there is of it. What cannot be taken back ends by itself."""

@@ -20,6 +20,7 @@ from p2psip.coupling.lines import Publisher
 from p2psip.coupling.mailbox.depositing import Deposits
 from p2psip.coupling.mailbox.errands import Errand, ErrandContext, Errands, Outcome, PartOfErrand, stored
 from p2psip.coupling.mailbox.readings import OpenBox, Readings
+from p2psip.coupling.mailbox.texts import Texts
 from p2psip.coupling.peer_news import MailboxAnswered, MessagesCounted
 from p2psip.media.g711 import SAMPLE_RATE_HZ
 from p2psip.reload.node.node import Node
@@ -41,8 +42,10 @@ from p2psip.sip.entities.mailbox.mailbox_questions import (
     FetchMessage,
     FindMailbox,
     KeepMessage,
+    Kept,
     NotKept,
     OpenMailbox,
+    TextDelivered,
 )
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.message.errors import BadMessage
@@ -59,6 +62,9 @@ RETRY_S = 60.0
 SETTLE_S = 3.0
 
 assert LONGEST_S * SAMPLE_RATE_HZ <= PARTS_MAX * PART_BYTES, "a message has room"
+
+_NOBODY = object()
+"""Who waits for an answer that nobody waits for."""
 
 _BUSY = "too much is asked of mailboxes at this peer now"
 _NONE = "this overlay has no mailboxes: its configuration has no Kinds for them"
@@ -97,6 +103,7 @@ class Mailboxes:
         self._errands = Errands(node)
         self._readings = Readings(node, self._answer)
         self._deposits = Deposits(node, publisher, self._errands, self._answer, overlay, rng)
+        self._texts = Texts(node, self._readings, overlay, rng)
         self._timers: Timers[tuple[str, _Chore]] = Timers()
 
     def are_there(self) -> bool:
@@ -136,6 +143,7 @@ class Mailboxes:
         if (served := self._served.get(name)) is not None:
             has_come, served.has_phones = has_phones and not served.has_phones, has_phones
             if has_come:
+                served.box.offered.clear()
                 self._set(name, _Chore.LOOK if served.is_open else _Chore.OPEN, now)
 
     def note_carried(self, carried: RequestCarried, now: float) -> None:
@@ -176,6 +184,10 @@ class Mailboxes:
                 self._deposits.drop(token, question, now)
             case OpenMailbox(line):
                 self._open_for(token, line, now)
+            case TextDelivered(line, key, is_over):
+                self._answer(token, Kept())
+                if is_over and line in self._served and not self._errands.is_full:
+                    self._errands.begin(self._readings.delete(_NOBODY, self._served[line].box, key, now), now)
             case FetchMessage(line, key) | DeleteMessage(line, key):
                 served = self._served.get(line)
                 if served is None or self._errands.is_full:
@@ -211,12 +223,14 @@ class Mailboxes:
         return earliest(part.next_deadline() for part in (self._errands, self._deposits, self._timers))
 
     def drain(self) -> list[Effect]:
-        """AskAnswered, MailboxAnswered, MessagesCounted, HandlingChanged and notes, since the last call."""
+        """AskAnswered, MailboxAnswered, MessagesCounted, TextWaiting, HandlingChanged, notes, since the last call."""
         effects, self._effects = self._effects, []
         notes, self._readings.notes = self._readings.notes, []
-        return [*effects, *notes]
+        return [*effects, *notes, *self._texts.drain()]
 
     def _answer(self, token: object, answer: object) -> None:
+        if token is _NOBODY:
+            return
         if isinstance(token, int):
             self._effects.append(AskAnswered(token, answer))
         else:
@@ -250,7 +264,8 @@ class Mailboxes:
         served.is_open = bool(wish)
         if wish:
             self._set(name, _Chore.OPEN, now + OPENING_REFRESH_S)
-            self._set(name, _Chore.LOOK, now)
+        # Who takes no messages may have left texts elsewhere.
+        self._set(name, _Chore.LOOK, now)
 
     def _wishes(self, served: _Served) -> None:
         """The user takes messages at another of his lines, so he does here."""
@@ -303,8 +318,15 @@ class Mailboxes:
         for token in waiting:
             self._answer(token, NotKept(f"what waits could not be looked up: {why}") if why else served.box.contents)
         self._count(served)
-        if served.has_phones and served.is_open and self._served.get(served.box.line.name) is served:
+        if not served.has_phones or self._served.get(served.box.line.name) is not served:
+            return
+        now = yield from self._texts.deliver(served.box, now)
+        due_ms = self._texts.receipts_due_ms(served.box)
+        if served.is_open:
             self._set(served.box.line.name, _Chore.LOOK, now + (SOON_S if now < served.soon_until else LOOK_S))
+        elif due_ms is not None:
+            left_s = (due_ms - self._node.wall.date_ms(now)) / 1000
+            self._set(served.box.line.name, _Chore.LOOK, now + max(LOOK_S, left_s))
 
     def _counted(self, served: _Served, errand: Errand) -> Errand:
         yield from errand
@@ -319,3 +341,8 @@ class Mailboxes:
         for owner in left:
             if owner in self._served:
                 self._set(owner, _Chore.LOOK, now)
+        texts, self._deposits.texts = self._deposits.texts, []
+        for sent in texts:
+            if not self._errands.is_full:
+                self._errands.begin(self._texts.leave_receipt(sent, now), now)
+                self._set(sent.sender.user.rpartition("@")[0], _Chore.LOOK, now + SOON_S)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import ResourceId
 from p2psip.coupling.line import Line
-from p2psip.coupling.mailbox.errands import Errand, Outcome, PartOfErrand, stored, stored_in_the_end
+from p2psip.coupling.mailbox.errands import Errand, Outcome, PartOfErrand, Wish, stored, stored_in_the_end
 from p2psip.media.g711 import SAMPLE_RATE_HZ
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import SecurityError
@@ -36,6 +36,7 @@ from p2psip.reload.wire.kinds import MAIL, MAIL_PART
 from p2psip.reload.wire.storage_messages import FetchAns, StatAns, StoreReq
 from p2psip.reload.wire.usages.mailbox_values import MailState
 from p2psip.sip.entities.mailbox.mailbox_questions import (
+    UNPROVED,
     Kept,
     MailboxContents,
     MessageAudio,
@@ -62,6 +63,8 @@ class OpenBox:
     resource: ResourceId
     signed_ms: dict[MailKey, int] = field(default_factory=dict)
     mail: dict[MailKey, OpenedMail | None] = field(default_factory=dict)
+    offered: dict[MailKey, float] = field(default_factory=dict)
+    """Until when a text that a phone was offered is not offered again."""
 
     @property
     def voice(self) -> list[OpenedMail]:
@@ -100,6 +103,7 @@ class Readings:
             return str(done.result), done.now
         summary = self._summary(done)
         box.mail = {key: mail for key, mail in box.mail.items() if key in summary}
+        box.offered = {key: until for key, until in box.offered.items() if key in summary}
         wanted = [key for key, signed_ms in summary.items() if key not in box.mail or box.signed_ms[key] != signed_ms]
         now = done.now
         for at in range(0, len(wanted), HEADERS_AT_ONCE):
@@ -118,18 +122,33 @@ class Readings:
         if mail is None:
             self._answer(token, NotKept("there is no such message any more"))
             return
-        sound, numbers = bytearray(), list(range(mail.header.parts))
-        for at in range(0, len(numbers), PARTS_AT_ONCE):
-            done = yield parts_request(box.resource, key, numbers[at : at + PARTS_AT_ONCE])
-            try:
-                sound += b"".join(self._parts(box, mail, numbers[at : at + PARTS_AT_ONCE], done))
-            except _Lost as lost:
-                self._answer(token, NotKept(str(lost)))
-                return
-            now = done.now
-        self._answer(token, MessageAudio(bytes(sound)))
-        if mail.header.state == MailState.NEW:
+        content, now = yield from self.content(box, mail, now)
+        self._answer(token, NotKept(content) if isinstance(content, str) else MessageAudio(content))
+        if isinstance(content, bytes) and mail.header.state == MailState.NEW:
             yield from self._mark(box, mail, now)
+
+    def content(
+        self, box: OpenBox, mail: OpenedMail, now: float
+    ) -> Generator[Wish, Outcome, tuple[bytes | str, float]]:
+        """All parts of a message, put together; or in words why that cannot be."""
+        found, numbers = bytearray(), list(range(mail.header.parts))
+        for at in range(0, len(numbers), PARTS_AT_ONCE):
+            done = yield parts_request(box.resource, mail.key, numbers[at : at + PARTS_AT_ONCE])
+            now = done.now
+            try:
+                found += b"".join(self._parts(box, mail, numbers[at : at + PARTS_AT_ONCE], done))
+            except _Lost as lost:
+                return str(lost), now
+        return bytes(found), now
+
+    def forget(self, box: OpenBox, mail: OpenedMail, now: float) -> Generator[Wish, Outcome, float]:
+        """Remove what has no parts, whether that is known to anybody or not: it ends by itself."""
+
+        def remove(ms: int) -> StoreReq:
+            return mail_removal(box.line.identity, box.resource, mail.key, mail.header, ms)
+
+        _, now = yield from stored(self._node, box.line.identity, remove, now, mail.storage_time_ms)
+        return now
 
     def delete(self, token: object, box: OpenBox, key: MailKey, now: float) -> Errand:
         """Remove a message. Once its header is gone nobody can read it; the parts go then."""
@@ -224,12 +243,14 @@ def _waiting(mail: OpenedMail) -> WaitingMessage:
     """What people are told of a message."""
     header, name = mail.header, mail.facts.name.decode(errors="replace")
     is_new = header.state == MailState.NEW
-    return WaitingMessage(mail.key, _caller(mail), name, header.left_ms, header.size / SAMPLE_RATE_HZ, is_new)
+    return WaitingMessage(mail.key, caller_of(mail), name, header.left_ms, header.size / SAMPLE_RATE_HZ, is_new)
 
 
-def _caller(mail: OpenedMail) -> str:
-    """Who has called: a line by its own signature. Of whom a peer has no key (who called from outside, by a trunk) it
-    says who he is said to be: with a question mark, so that nobody passes for a line.
+def caller_of(mail: OpenedMail) -> str:
+    """Who has called: a line by its own signature; "" for who did not want to be known. Of whom a peer has no key (who
+    called from outside, by a trunk) it says who he is said to be: after `UNPROVED`, so that nobody passes for a line.
     """
     said, by = mail.facts.caller.decode(errors="replace"), mail.header.by.decode(errors="replace").rpartition("@")[0]
-    return f"?{said}" if said != by and by.startswith(PEER_PREFIX) else by
+    if not by.startswith(PEER_PREFIX):
+        return by
+    return f"{UNPROVED}{said}" if said else ""

@@ -221,6 +221,11 @@ class SipServer:
         self.state.note_messages(line, counts, now)
         self._run(now)
 
+    def command_agent(self, name: str, command: object, now: float) -> None:
+        """Have an agent of this peer do something by itself."""
+        self._agents.command(name, command, now)
+        self._run(now)
+
     def users(self) -> list[str]:
         """Everybody who has a phone registered here."""
         return self._bindings.users()

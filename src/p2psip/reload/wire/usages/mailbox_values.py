@@ -15,6 +15,8 @@ class MailType(WireEnum, width=1, is_open=True):
     VOICE = 1
     TEXT = 2
     MISSED_CALL = 3
+    RECEIPT = 4
+    """In the mailbox of who has left a text with somebody else: that it waits there."""
 
 
 class MailState(WireEnum, width=1, is_open=True):

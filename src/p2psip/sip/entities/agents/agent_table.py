@@ -67,6 +67,14 @@ class WiredAgent(Protocol):
         """Something came in at its sockets."""
 
 
+@runtime_checkable
+class CommandedAgent(Protocol):
+    """One that the outside has do something by itself."""
+
+    def handle_command(self, command: object, now: float) -> None:
+        """Do this."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentWishes:
     """What agents want: these messages taken by the server, these effects done by whoever drives it."""
@@ -108,6 +116,13 @@ class AgentTable:
         self._stir()
         if isinstance(agent := self._by_name.get(name), WiredAgent):
             agent.handle_wire(arrival, now)
+
+    def command(self, name: str, command: object, now: float) -> None:
+        """Have one do something by itself."""
+        self._stir()
+        agent = self._by_name.get(name)
+        assert isinstance(agent, CommandedAgent), "who commands knows whom"
+        agent.handle_command(command, now)
 
     def start(self, now: float) -> None:
         """Those with sockets of their own begin."""

@@ -11,6 +11,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.star_codes import ECHO
 from p2psip.sip.entities.mailbox.mailbox_service import MailboxService
+from p2psip.sip.entities.mailbox.text_agent import TextAgent
 from p2psip.sip.entities.switching.switchboard import Switchboard
 
 
@@ -18,4 +19,4 @@ def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) ->
     """The agents that every peer of an overlay has."""
     echo = EchoService(config.realm, rng, number=config.numbering.codes.codes[ECHO])
     codes, switchboard = CodeService(config, handlings, rng), Switchboard(config, rng)
-    return (echo, codes, switchboard, MailboxService(config, handlings, rng))
+    return (echo, codes, switchboard, MailboxService(config, handlings, rng), TextAgent(config, rng))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2psip.base.effects import Effect
 from p2psip.sip.entities.questions import NotLocated
+
+UNPROVED = "?"
+"""Before the name of who has called, where nobody but a peer says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +16,8 @@ class FindMailbox:
     """Where does somebody speak who has not reached `owner`? Answered by Located, which leads to the agent of this
     peer, or by NotLocated: what `otherwise` says, and why nobody can speak.
 
-    `caller` is the line that has proved to call, "" if none has; `shown` is whom to call back, `name` his name.
+    `caller` is the line that has proved to call, "" if none has; `shown` is whom to call back, `name` his name. With
+    `is_text` it is a text that he has sent. `has_rung` says that a phone has, which shows by itself who has called.
     """
 
     owner: str
@@ -20,14 +25,17 @@ class FindMailbox:
     shown: str
     name: str
     otherwise: NotLocated
+    is_text: bool = False
+    has_rung: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class KeepMessage:
-    """Keep what has been said, in mu-law; where it goes, `ticket` says. Answered by Kept or NotKept."""
+    """Keep what has been said, in mu-law, or written; where it goes, `ticket` says. Answered by Kept or NotKept."""
 
     ticket: int
-    audio: bytes = field(repr=False)
+    content: bytes = field(repr=False)
+    is_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +111,34 @@ class NotKept:
     reason: str
 
 
-MAILBOX_QUESTIONS = (FindMailbox, KeepMessage, DropMessage, OpenMailbox, FetchMessage, DeleteMessage)
+@dataclass(frozen=True, slots=True)
+class TextWaiting(Effect):
+    """A text has waited for a line of which there is a phone now: deliver it. TextDelivered tells what came of it."""
+
+    line: str
+    key: bytes
+    caller: str
+    name: str
+    left_ms: int
+    content_type: str
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelivered:
+    """A text that has waited has been taken, or refused for good, if it `is_over`. Answered by Kept."""
+
+    line: str
+    key: bytes
+    is_over: bool
+
+
+MAILBOX_QUESTIONS = (
+    FindMailbox,
+    KeepMessage,
+    DropMessage,
+    OpenMailbox,
+    FetchMessage,
+    DeleteMessage,
+    TextDelivered,
+)
