@@ -38,6 +38,7 @@ from naps_of_calls import (
     nap_of_a_verification,
     nap_of_media,
     nap_of_neighbours,
+    nap_of_texts,
     nap_of_two_calls_that_hear_each_other,
     nap_of_what_a_server_does_itself,
 )
@@ -510,6 +511,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_media_engine()
         nap_of_two_calls_that_hear_each_other()
         nap_of_a_switchboard()
+        nap_of_texts()
         nap_of_a_trunk()
         nap_of_a_question_to_a_trunk()
         nap_of_a_search_in_dns()

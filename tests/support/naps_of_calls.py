@@ -14,7 +14,7 @@ from trunk_bench import TrunkBench
 from watching import PRESENCE
 
 from p2psip.base.address import Address
-from p2psip.base.effects import AskAnswered
+from p2psip.base.effects import Ask, AskAnswered
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.g711 import PCMU
 from p2psip.media.negotiation import Agreement, Direction
@@ -28,12 +28,14 @@ from p2psip.media.rtp import RtpPacket
 from p2psip.media.sounds import waiting
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site_peers import SimulatedPeers
-from p2psip.sip.entities.agents.types import AgentConfig
+from p2psip.sip.entities.agents.types import AgentConfig, ToServer
 from p2psip.sip.entities.agents.user_agent import UserAgent
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.location import Permits
 from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gateway.health import KeepAlive
+from p2psip.sip.entities.mailbox.mailbox_questions import TextDelivered, TextWaiting
+from p2psip.sip.entities.mailbox.text_agent import TextAgent
 from p2psip.sip.entities.questions import VerifySignature
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.headers import NameAddr
@@ -158,6 +160,17 @@ def nap_of_a_media_engine() -> None:
         engine.handle_timeout(HOUR_S + later_s)
     # Nobody has answered since.
     assert (len(engine), engine.state, begun.is_lost) == (1, EngineState.SILENT, True)
+
+
+def nap_of_texts() -> None:
+    """One is being delivered, and nobody answers; another waits to be kept."""
+    agent = TextAgent(ServerConfig(OVERLAY, frozenset(), (), SipUri(OVERLAY, "peer")), random.Random(1))
+    agent.handle_command(TextWaiting("bob", b"key", "alice", "", 0, "text/plain", b"hello"), 0.0)
+    (said,) = agent.drain()
+    assert isinstance(said, ToServer)
+    agent.handle_timeout(HOUR_S)
+    (told,) = [effect for effect in agent.drain() if isinstance(effect, Ask)]
+    assert told.question == TextDelivered("bob", b"key", False)
 
 
 def nap_of_a_switchboard() -> None:

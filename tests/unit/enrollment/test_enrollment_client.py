@@ -21,7 +21,7 @@ from p2psip.enrollment.client import (
 )
 from p2psip.enrollment.founding import Terms, found, revised
 from p2psip.plugins import obstacles
-from p2psip.reload.config.configuration import DIRECTORY_KINDS, SEQUENCE_MAX, BootstrapNode
+from p2psip.reload.config.configuration import DIRECTORY_KINDS, MAILBOX_KINDS, SEQUENCE_MAX, BootstrapNode
 from p2psip.reload.config.document import parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.config.write import build
@@ -42,8 +42,8 @@ def test_a_new_overlay_is_as_decided(algorithm: SignatureAlgorithm) -> None:
     assert configuration.no_ice
     assert configuration.node_id_length == 16
     names = ["SIP-REGISTRATION", "TURN-SERVICE", "CERTIFICATE_BY_NODE", "CERTIFICATE_BY_USER"]
-    assert [kind.name for kind in configuration.required_kinds] == [*names, "", ""]
-    assert configuration.required_kinds[-2:] == DIRECTORY_KINDS
+    assert [kind.name for kind in configuration.required_kinds] == [*names, *([""] * 5)]
+    assert configuration.required_kinds[-5:] == (*DIRECTORY_KINDS, *MAILBOX_KINDS)
     assert configuration.expiration is None
     assert obstacles(configuration) == []
     assert parse(founding(algorithm).document).configuration == configuration

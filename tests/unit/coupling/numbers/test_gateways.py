@@ -102,9 +102,13 @@ def test_a_gateways_peer_dies_and_the_next_one_calls() -> None:
     world, alice = overlay((first, {"preference": 90}), (second, {}))
     call(world, alice)
     assert first.called
+    # One that the dead peer is not asked for: a caller waits for the overlay for 6 s, and that would take longer.
+    node = world[1].peer.node
+    numbers = (f"00497{number}" for number in range(70, 99))
+    number = next(each for each in numbers if not node.is_responsible(node.hash_name(f"{each}@{OVERLAY}".encode())))
     world.world.crash(world[1].host, is_silent=True)
-    said, took_s = call(world, alice, "0049777")
-    assert (said, second.called) == ("talks", ["0049777"])
+    said, took_s = call(world, alice, number)
+    assert (said, second.called) == ("talks", [number])
     assert took_s < 12.0
 
 

@@ -442,7 +442,7 @@ def test_the_mailbox(world):
     _, alice, *_ = site(world)
     call = dial(world, alice, "*97")
     assert call.statuses == [100, 404]
-    assert "no mailbox is declared here" in call.responses[-1].reasons[0].text
+    assert "has no mailboxes" in call.responses[-1].reasons[0].text
 
 
 def test_a_mailbox_that_is_declared(world):
