@@ -259,7 +259,7 @@ def nap_of_gateways() -> None:
     world, _ = overlay((Provider(), {}), (Provider(), {}))
     site = world[0]
     site.call(lambda now: site.peer.look_for_gateways("0049123", None, now, is_emergency=False))
-    assert world.run(5.0, stop=lambda: site.peer.gateways.next_deadline() is not None)
+    assert world.run(5.0, stop=lambda: site.peer.chooser.next_deadline() is not None)
     jump(world.world.clock, HOUR_S, random.Random(1))
     site.call(site.handle_timeout)
     (known,) = [each for each in site.host.events if isinstance(each, GatewaysKnown)]

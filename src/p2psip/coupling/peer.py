@@ -46,14 +46,16 @@ from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
 from p2psip.coupling.mailbox.errands import ErrandContext
 from p2psip.coupling.mailbox.mailboxes import Mailboxes
 from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext
-from p2psip.coupling.numbers.gateways import GatewayPinged, Gateways, GatewaysFound, GatewaysKnown
+from p2psip.coupling.numbers.gateways import Gateways, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.peer_news import BindingsToKeep, MessagesCounted, Stopped
 from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
+from p2psip.coupling.services.service_users import ServiceUsers
 from p2psip.dundi.values import EntityTerms
 from p2psip.media.relay.sides import SendFrame
 from p2psip.reload.config.document import Document
+from p2psip.reload.node.choosing.service_chooser import ServiceChooser
 from p2psip.reload.node.connecting.twins import SameNodeId
 from p2psip.reload.node.effects import (
     AppLinkDoubted,
@@ -68,7 +70,7 @@ from p2psip.reload.node.effects import (
     Write,
 )
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.service_discovery import ServiceContext, ServiceDiscovery, ServicesFound
+from p2psip.reload.node.service_discovery import ServiceDiscovery
 from p2psip.reload.node.tunnelling.tunnel_commands import (
     CloseTunnel,
     TunnelFailed,
@@ -81,7 +83,7 @@ from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.sip.entities.agents.own_agents import agents_of
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.gateway.terms import TrunkChanged, TrunkTerms
+from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
@@ -138,7 +140,8 @@ class Peer(OperatorEnquiries):
         self.server.set_wall_clock(node.wall)
         self.flows = PeerFlows(node)
         self.services = ServiceDiscovery(node)
-        self.gateways = Gateways(node, self.services, trunked, self.overlay)
+        self.chooser = ServiceChooser(node, self.services, rng)
+        self.gateways = Gateways(node, self.services, self.chooser, trunked, self.overlay)
         is_listed = self.directory.has
         self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay, is_listed)
         self.callers = Callers(node, self.publisher, self.overlay)
@@ -146,10 +149,11 @@ class Peer(OperatorEnquiries):
         self.traces = Traces(node)
         plan = server.numbering.plan
         self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
-        timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.gateways)
+        self.users = ServiceUsers(self.services, self.chooser, self.gateways)
+        timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.chooser)
         self._timed = (*timed, self.dundi, self.flows, self.directory, self.mailboxes)
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        self._speaking = (*asked, self.dundi, self.gateways, self.directory, self.mailboxes, node)
+        self._speaking = (*asked, self.dundi, self.chooser, self.gateways, self.directory, self.mailboxes, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -380,6 +384,7 @@ class Peer(OperatorEnquiries):
 
     def _settle(self, now: float) -> None:
         self._carry(now)
+        self.users.tell_loads(now)
         if self._is_stopping and not (self.publisher.is_withdrawing or self.services.is_withdrawing):
             self.node.leave(now)
             self._carry(now)
@@ -482,10 +487,10 @@ class Peer(OperatorEnquiries):
         self._effects.append(BindingsToKeep(changed.user))
 
     def _handle_ways_of_calls(self, effect: Effect, now: float) -> None:
-        """What concerns gateways, and the paths that carry calls; what does not is the driver's."""
+        """What concerns services, and the paths that carry calls; what does not is the driver's."""
+        if self.users.handle(effect, now):
+            return
         match effect:
-            case ServicesFound(GatewaysFound()):
-                self.gateways.handle_found(effect, now)
             case GatewaysKnown(LocateContext()):
                 self.locator.handle_gateways(effect, now)
             case MessagesCounted(user, counts):
@@ -495,8 +500,6 @@ class Peer(OperatorEnquiries):
             case RequestCarried():
                 self.mailboxes.note_carried(effect, now)
                 self._effects.append(effect)
-            case TrunkChanged():
-                self.gateways.announce(now)
             case TunnelledRecord(link, record):
                 if link in self.flows.calls:
                     self._heard(link, record, now)
@@ -571,11 +574,8 @@ class Peer(OperatorEnquiries):
                 self.dundi.handle_done(context, result, now)
             case ErrandContext():
                 self.mailboxes.handle_done(context, result, now)
-            case GatewayPinged(node):
-                self.gateways.handle_pinged(node, result, now)
             case _:
-                assert isinstance(context, ServiceContext), f"nobody waits for {context}"
-                self.services.handle_done(context, result, now)
+                self.users.handle_done(context, result, now)
 
     def _answer(self, token: int, question: object, now: float) -> None:
         if isinstance(question, MAILBOX_QUESTIONS):

@@ -7,7 +7,7 @@ beginning behind the provider before, round the ring; what one of them has fetch
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
@@ -49,6 +49,12 @@ from p2psip.reload.wire.usages.redir import ServiceOffer, Tree
 WANT_MAX = 100
 RETRY_FIRST_S = 5.0
 RETRY_MAX_S = 60.0
+LOAD_STEP = 20
+"""Percent of the capacity: a load that has changed by so much since it was told is told anew."""
+
+LOAD_AGAIN_S = 15.0
+"""Not more often than this: each time costs a walk, and who chooses reads once a minute."""
+
 NO_TREES = "the overlay has no service discovery any more"
 
 
@@ -90,6 +96,9 @@ class _Registration:
     walk: RegisterWalk | None = None
     places: set[StoreAt] = field(default_factory=set)
     retry_s: float = RETRY_FIRST_S
+    told_load: int = 0
+    """As it stands in the overlay, or will by the walk under way."""
+    told_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -172,6 +181,20 @@ class ServiceDiscovery:
             known.announced = announced
         self._timers.set(name, now, "announce the service")
 
+    def tell_load(self, name: str, load: int, now: float) -> None:
+        """So much of the capacity of a service of ours is taken, in percent; nothing happens if we announce none.
+
+        Others are told where that is much more or less than they have been told, or all, and not too often.
+        """
+        registration = self._registrations.get(name)
+        if registration is None or (offer := registration.announced.offer) is None or offer.load == load:
+            return
+        registration.announced = replace(registration.announced, offer=replace(offer, load=load))
+        told = registration.told_load
+        if abs(load - told) >= LOAD_STEP or (load >= 100) != (told >= 100):
+            at = max(now, registration.told_at + LOAD_AGAIN_S)
+            self._timers.set(name, at, "tell how much of the service is taken")
+
     def unregister(self, name: str, now: float) -> None:
         """4.6: take the announcement back."""
         registration = self._registrations.pop(name, None)
@@ -226,6 +249,8 @@ class ServiceDiscovery:
                 self._failed(registration, RequestFailed(NO_TREES), now)
             else:
                 registration.walk = register(tree, self._node.node_id, START_LEVEL)
+                offer = registration.announced.offer
+                registration.told_load, registration.told_at = 0 if offer is None else offer.load, now
                 self._go_on(registration, None, now)
 
     def drain(self) -> list[Effect]:

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 from gateway_peers import TRUNK, Provider, overlay
 
-from p2psip.coupling.numbers.gateways import FAILED_S, FRESH_S, GatewaysKnown
+from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import ServicePermission
+from p2psip.reload.node.choosing.service_chooser import FAILED_S, FRESH_S
+from p2psip.reload.node.service_discovery import LOAD_AGAIN_S
 from p2psip.reload.usages.sip_registration import canonical_aor, resource_id
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import SitePhone
@@ -53,17 +55,29 @@ def test_a_number_finds_its_gateway_in_any_of_its_forms(dialled: str) -> None:
 
 
 def test_of_two_alike_the_nearer_is_taken() -> None:
+    """Or the freer: as the providers of any service are chosen (docs/decisions/choosing-a-service.md)."""
     first, second = Provider(), Provider()
-    world, alice = overlay((first, {}), (second, {}))
-    gateways = world[0].peer.gateways
+    world, alice = overlay((first, {"calls_max": 100}), (second, {"calls_max": 100}))
+    peer = world[0].peer
     call(world, alice)
+    assert len(first.called) + len(second.called) == 1
     nodes = [world[number].peer.node.node_id for number in (1, 2)]
-    rtts = {node: gateways._rtts[node] for node in nodes}
     for nearer in nodes:
-        gateways._rtts = {node: 0.01 if node == nearer else 0.2 for node in nodes}
-        assert gateways.choose("0049123")[0].node == nearer
-    chosen = min(rtts, key=lambda node: rtts[node])
-    assert (first.called, second.called) == ((["0049123"], []) if chosen == nodes[0] else ([], ["0049123"]))
+        peer.chooser._known["gateway"].rtts = {node: 0.001 if node == nearer else 0.5 for node in nodes}
+        assert {peer.gateways.choose("0049123", world.world.now)[0].node for _ in range(20)} == {nearer}
+
+
+def test_a_gateway_says_how_many_of_its_calls_are_taken() -> None:
+    world, alice = overlay((Provider(), {"calls_max": 2}), (Provider(), {"calls_max": 2, "preference": 1}))
+    chooser, node = world[0].peer.chooser, world[1].peer.node.node_id
+    alice.dial("0049123")
+    assert world.run(10.0, stop=lambda: alice.talks)
+    world.run(FRESH_S + LOAD_AGAIN_S)
+    world[0].call(lambda now: world[0].peer.look_for_gateways("0049123", None, now, is_emergency=False))
+    world.run(5.0)
+    offer = chooser.providers("gateway")[node].offer
+    assert offer is not None
+    assert (offer.capacity, offer.load) == (2, 50)
 
 
 @pytest.mark.parametrize("status", [500, 503, 504, 408, 0])
@@ -169,7 +183,7 @@ def test_an_emergency_number_that_nobody_here_answers() -> None:
             world.run(2.0)
     assert provider.called == ["112"]
     gateways = world[0].peer.gateways
-    (sos,) = gateways.choose("urn:service:sos", is_emergency=True)
+    (sos,) = gateways.choose("urn:service:sos", world.world.now, is_emergency=True)
     assert sos.target.uri.user == "112"
 
 

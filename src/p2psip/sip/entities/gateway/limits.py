@@ -43,8 +43,5 @@ FIND_S_MAX = 10.0
 PASSED_OVER_S = 60.0
 """So long a server of a trunk that has failed is not asked while there are others."""
 
-GATEWAYS_MAX = 32
-"""Of other peers, that one peer knows."""
-
 PREFIXES_MAX = 64
 """Of one gateway."""

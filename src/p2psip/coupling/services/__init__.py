@@ -1,0 +1,1 @@
+"""Services that peers offer each other, above what finds them."""
