@@ -17,6 +17,7 @@ GROUPS = {
     "forwarding": "one peer as a process: messages passed on between two TLS links",
     "links": "one link over TLS, one over DTLS: handshakes, messages",
     "media": "100 calls through a relay as a process: processor, added delay, loss",
+    "mixing": "a room of a conference: a frame of 20 ms for all who are in",
     "relay": "a TURN relay over UDP and over TLS: processor of a datagram, memory of an allocation",
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",

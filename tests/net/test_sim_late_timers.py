@@ -42,6 +42,7 @@ from naps_of_calls import (
     nap_of_two_calls_that_hear_each_other,
     nap_of_what_a_server_does_itself,
 )
+from rooms_world import enter, mixers, phones, rooms_overlay
 from sleeping import HOUR_S, jump
 from turn_bench import PEER, SERVER, Bench
 
@@ -264,6 +265,18 @@ def nap_of_gateways() -> None:
     site.call(site.handle_timeout)
     (known,) = [each for each in site.host.events if isinstance(each, GatewaysKnown)]
     assert [gateway.rtt_s for gateway in known.gateways] == [None, None]
+
+
+def nap_of_a_room() -> None:
+    """Two phones are in a room; after an hour they are again, and in the same."""
+    world = rooms_overlay("late room", False, True, True)
+    made = phones(world, (0, "alice"), (1, "bob"))
+    for phone in made:
+        enter(world, phone)
+    jump(world.world.clock, HOUR_S, random.Random(1))
+    for site in world.sites.values():
+        site.call(site.handle_timeout)
+    assert world.run(120.0, stop=lambda: list(mixers(world).values()) == [["alice", "bob"]])
 
 
 def nap_of_clients(seed: int) -> None:
@@ -521,6 +534,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_directory()
         nap_of_a_mailbox()
         nap_of_gateways()
+        nap_of_a_room()
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()
         nap_of_a_mourner()

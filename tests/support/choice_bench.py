@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
@@ -80,14 +80,16 @@ class ChoosingPeer:
         self._offered = offered
         self._rtt_s = rtt_s
         self._waiting: list[Callable[[], None]] = []
-        self.node: Any = SimpleNamespace(
-            node_id=node_of(number),
-            is_connected=True,
-            configuration=SimpleNamespace(kinds={REDIR: None}),
-            request=self._request,
+        self.node = cast(
+            Any,
+            SimpleNamespace(
+                node_id=node_of(number),
+                is_connected=True,
+                configuration=SimpleNamespace(kinds={REDIR: None}),
+                request=self._request,
+            ),
         )
-        services: Any = SimpleNamespace(find=self._find)
-        self.chooser = ServiceChooser(self.node, services, rng)
+        self.chooser = ServiceChooser(self.node, cast(Any, SimpleNamespace(find=self._find)), rng)
 
     def when_known(self, run: Callable[[], None], **how: Any) -> None:
         """Do something once the providers are known."""

@@ -165,7 +165,7 @@ def nap_of_a_media_engine() -> None:
 def nap_of_texts() -> None:
     """One is being delivered, and nobody answers; another waits to be kept."""
     agent = TextAgent(ServerConfig(OVERLAY, frozenset(), (), SipUri(OVERLAY, "peer")), random.Random(1))
-    agent.handle_command(TextWaiting("bob", b"key", "alice", "", 0, "text/plain", b"hello"), 0.0)
+    agent.handle_order(TextWaiting("bob", b"key", "alice", "", 0, "text/plain", b"hello"), 0.0)
     (said,) = agent.drain()
     assert isinstance(said, ToServer)
     agent.handle_timeout(HOUR_S)

@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "line": "Look after a peer's lines: who may register a phone.",
     "client": "Prepare an application to be a client of the overlay.",
     "trunk": "Show the telephone lines and PBXs behind a peer.",
+    "rooms": "Show who is in the conferences of a peer's phones.",
     "dial": "Say what would become of a call to a number, and why.",
     "directory": "Show who is in the overlay and can be reached; say who the lines here are.",
     "voicemail": "Show, download and delete the messages that wait for a line.",
@@ -51,7 +52,7 @@ COMMANDS: dict[str, str] = {
 """Each command of the first level, and what the list of commands says of it; `p2psip.cli.NAME` has its `app`."""
 
 ROOMS = {
-    **dict.fromkeys(("nat", "check", "trunk", "directory"), "site"),
+    **dict.fromkeys(("nat", "check", "trunk", "rooms", "directory"), "site"),
     **dict.fromkeys(("up", "invite", "join"), "joining"),
     "bootstrap": "overlay",
     **dict.fromkeys(("decode", "sim"), "tools"),

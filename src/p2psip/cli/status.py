@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from p2psip.cli.site.rooms import in_words
 from p2psip.cli.terminal.tables import aligned, node_name
 
 HELP = """Show what a running peer says of itself: its place in the overlay, its links, its lines and their phones.
@@ -78,6 +79,8 @@ def status(
             print(f"    tried {row}")
     for trunk in facts["trunks"]:
         print(f"  trunk {trunk['name']}: {trunk['state']}, {trunk['calls']} of {trunk['calls_max']} calls")
+    for room in in_words(facts["rooms"]):
+        print(f"  {room}")
     for neighbour in facts["dundi"]["peers"] if facts["dundi"] else ():
         rtt = "" if neighbour["rtt_ms"] is None else f", {neighbour['rtt_ms']} ms"
         why = f"; {neighbour['last_failure']}" if neighbour["last_failure"] else ""

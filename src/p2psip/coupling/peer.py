@@ -50,7 +50,8 @@ from p2psip.coupling.numbers.gateways import Gateways, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
 from p2psip.coupling.peer_news import BindingsToKeep, MessagesCounted, Stopped
-from p2psip.coupling.server_questions import ServerAsks, ServerCancels, of_server
+from p2psip.coupling.server_questions import OverlayAnswers, ServerAsks, ServerCancels, of_server
+from p2psip.coupling.services.rooms import Rooms
 from p2psip.coupling.services.service_users import ServiceUsers
 from p2psip.dundi.values import EntityTerms
 from p2psip.media.relay.sides import SendFrame
@@ -88,15 +89,7 @@ from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.mailbox.by_mailbox import TEXT_AGENT
-from p2psip.sip.entities.mailbox.mailbox_questions import MAILBOX_QUESTIONS, TextWaiting
-from p2psip.sip.entities.questions import (
-    FindCredential,
-    FindGateway,
-    LocateUser,
-    ResolveUri,
-    SignClaims,
-    VerifySignature,
-)
+from p2psip.sip.entities.mailbox.mailbox_questions import TextWaiting
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.registrar.targets import phone_mark
 from p2psip.sip.entities.reports import RequestCarried
@@ -129,10 +122,11 @@ class Peer(OperatorEnquiries):
         server = replace(server, peer_in=own, name_of=self.directory.name_of, has_mailboxes=has_mailboxes)
         self.homes = HomeKeeper(node, self.publisher)
         trunked = [Trunk(terms, server.realm, rng) for terms in trunks]
+        agents = agents_of(server, self.handlings, rng)
         self.server = SipServer(
             server,
             rng,
-            agents_of(server, self.handlings, rng),
+            agents,
             resolvers=(OtherWays(node, self.publisher),),
             handlings=self.handlings,
             trunks=trunked,
@@ -149,11 +143,15 @@ class Peer(OperatorEnquiries):
         self.traces = Traces(node)
         plan = server.numbering.plan
         self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
-        self.users = ServiceUsers(self.services, self.chooser, self.gateways)
+        self.rooms = Rooms(node, self.services, self.chooser, self.server, agents, self.overlay)
+        self.users = ServiceUsers(self.services, self.chooser, self.gateways, self.dundi, self.rooms)
+        others = (self.users, self.flows, self.callers, self.mailboxes)
+        self._answers = OverlayAnswers(self.server, self.publisher, self.locator, *others, self.overlay)
         timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.chooser)
-        self._timed = (*timed, self.dundi, self.flows, self.directory, self.mailboxes)
+        self._timed = (*timed, self.dundi, self.rooms, self.flows, self.directory, self.mailboxes)
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
-        self._speaking = (*asked, self.dundi, self.chooser, self.gateways, self.directory, self.mailboxes, node)
+        kept = (self.directory, self.mailboxes)
+        self._speaking = (*asked, self.dundi, self.chooser, self.gateways, self.rooms, *kept, node)
         self.began_at = now
         self.joined_at: float | None = None
         self._is_stopping = False
@@ -167,6 +165,7 @@ class Peer(OperatorEnquiries):
         self.node.start(now)
         self.server.start(now)
         self.dundi.start(now)
+        self.rooms.start(now)
         self._settle(now)
 
     def add_line(self, line: Line, now: float, handling: CallHandling | None = None) -> None:
@@ -406,14 +405,13 @@ class Peer(OperatorEnquiries):
     def _handle(self, effect: Effect, now: float) -> None:
         match effect:
             case ServerAsks(token, question):
-                self._answer(token, question, now)
+                self._answers.answer(token, question, now)
             case AskAnswered(token, answer):
                 self.server.handle_answer(token, answer, now)
             case Done(context, result):
                 self._done(context, result, now)
             case ServerCancels(token):
-                for part in (self.locator, self.callers, self.dundi, self.gateways, self.flows, self.mailboxes):
-                    part.cancel(token)
+                self._answers.cancel(token)
             case AppLinkUp() if effect.datagram_bytes is not None:
                 self.flows.call_path_up(effect, now)
             case AppLinkUp(link, node, remote, local):
@@ -496,7 +494,7 @@ class Peer(OperatorEnquiries):
             case MessagesCounted(user, counts):
                 self.server.note_messages(user, counts, now)
             case TextWaiting():
-                self.server.command_agent(TEXT_AGENT, effect, now)
+                self.server.order(TEXT_AGENT, effect, now)
             case RequestCarried():
                 self.mailboxes.note_carried(effect, now)
                 self._effects.append(effect)
@@ -576,21 +574,3 @@ class Peer(OperatorEnquiries):
                 self.mailboxes.handle_done(context, result, now)
             case _:
                 self.users.handle_done(context, result, now)
-
-    def _answer(self, token: int, question: object, now: float) -> None:
-        if isinstance(question, MAILBOX_QUESTIONS):
-            self.mailboxes.ask(token, question, now)
-            return
-        match question:
-            case LocateUser():
-                self.locator.locate(token, question, now)
-            case FindGateway():
-                self.dundi.locate(token, question, now)
-            case FindCredential(user_name):
-                self.server.handle_answer(token, self.publisher.credential(user_name), now)
-            case ResolveUri(uri):
-                self.flows.resolve(uri, self.overlay, token, now)
-            case SignClaims():
-                self.server.handle_answer(token, self.callers.introduced(self.callers.sign(question, now), now), now)
-            case VerifySignature():
-                self.callers.verify(token, question, now)

@@ -10,10 +10,10 @@ from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.enquiries.tracing import Traced
-from p2psip.coupling.numbers.gateways import SERVICE as GATEWAY_SERVICE
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import MailboxAnswered
+from p2psip.coupling.services.service_users import OF_THEIR_OWN
 from p2psip.daemon.control import Command
 from p2psip.daemon.dial_words import (
     NO_GATEWAY,
@@ -33,6 +33,7 @@ from p2psip.daemon.report import (
     lines_of,
     lookup_report,
     nat_report,
+    rooms_of,
     services_report,
     status_of,
     trace_report,
@@ -87,6 +88,7 @@ class Commands:
             "status": lambda: status_of(self._peer, boot_time()),
             "lines": lambda: lines_of(self._peer, boot_time()),
             "trunks": lambda: trunks_of(self._peer, boot_time()),
+            "rooms": lambda: rooms_of(self._peer),
             "reload-lines": lambda: {"problems": self._reload_lines()},
             "reload-identity": self._reload_identity,
         }
@@ -246,7 +248,7 @@ class Commands:
             capacity, policy = _number(asked, "capacity", 0), str(asked.get("policy") or "")
             self._host.call(lambda now: self._peer.announce(name, capacity, policy, now))
         # Written down at once: a restart, also after a power cut, is to announce the same.
-        own = [each for each in self._peer.services.announcements if each.name != GATEWAY_SERVICE]
+        own = [each for each in self._peer.services.announcements if each.name not in OF_THEIR_OWN]
         self._keep_services([_kept(announced) for announced in own])
         return {"services": self._peer.services.names}
 

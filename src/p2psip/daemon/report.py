@@ -55,6 +55,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "lines": lines_of(peer, now),
         "trunks": trunks_of(peer, now),
         "dundi": dundi_of(peer, now),
+        "rooms": rooms_of(peer),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
     }
@@ -287,6 +288,23 @@ def _provider(provider: Provider) -> dict[str, object]:
         "policy": None if offer is None else offer.policy.decode(errors="replace"),
         "expires_ms": None if offer is None else offer.expires_ms,
     }
+
+
+def rooms_of(peer: Peer) -> list[dict[str, object]]:
+    """The rooms that phones of this peer are in, or that it mixes: where, who is in, and who of them is here."""
+    own = str(peer.node.node_id)
+    rooms: dict[str, dict[str, object]] = {
+        room: {"room": room, "mixed_at": own, "mixed_by": peer.node.user, "people": list(people), "here": []}
+        for room, people in peer.rooms.mixed.items()
+    }
+    for seen, node in peer.rooms.seen:
+        by = None if node is None else peer.node.user if str(node) == own else peer.node.name_of(node)
+        at = None if node is None else str(node)
+        people = list(peer.rooms.mixed.get(seen.room, seen.people) if at == own else seen.people)
+        rooms[seen.room] = {
+            "room": seen.room, "mixed_at": at, "mixed_by": by, "people": people, "here": list(seen.here)
+        }  # fmt: skip
+    return [rooms[room] for room in sorted(rooms)]
 
 
 def dundi_of(peer: Peer, now: float) -> dict[str, object] | None:

@@ -59,6 +59,11 @@ class BridgedSession:
         outbox, self._outbox = self._outbox, []
         return [*self._alone.drain(), *outbox]
 
+    @property
+    def heard(self) -> int:
+        """How many packets have come so far."""
+        return self._end.reception.received
+
     def finish(self) -> MediaReport:
         """The stream has ended; what became of it. The other one is alone again, and silent."""
         if self._other is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Protocol
 
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.bridge import BridgedSession
@@ -27,6 +28,30 @@ class Performance:
     echo: bool = False
     bridges: bool = False
     answers: bool = False
+
+
+class CallMedia(Protocol):
+    """The media of all calls of one user agent."""
+
+    def start(
+        self, call: Hashable, local: Address, agreement: Agreement, now: float, sound: Sound | None = None
+    ) -> None:
+        """A call is answered, and hears this in the place of the tone; or what was agreed before has changed."""
+
+    def stop(self, call: Hashable) -> MediaReport | None:
+        """A call has ended; None if it never had media."""
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came; to an address without a call it is dropped."""
+
+    def handle_timeout(self, now: float) -> None:
+        """A deadline has come."""
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+
+    def drain(self) -> list[SendRtp]:
+        """What is to be sent."""
 
 
 class MediaEngine:
@@ -68,6 +93,10 @@ class MediaEngine:
             return None
         del self._by_local[self._locals.pop(call)]
         return session.finish()
+
+    def heard(self, call: Hashable) -> int:
+        """How many packets have come of a call so far."""
+        return self._sessions[call].heard if call in self._sessions else 0
 
     def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came; to an address without a call it is dropped."""

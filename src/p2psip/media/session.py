@@ -69,6 +69,10 @@ class MediaSession(Protocol):
     def finish(self) -> MediaReport:
         """The stream has ended; what became of it."""
 
+    @property
+    def heard(self) -> int:
+        """How many packets of the other side have come so far."""
+
 
 class RtpEnd:
     """Our end of an RTP stream: what we write carries our own SSRC, what we take is valid and from the right place."""
@@ -133,7 +137,7 @@ class RtpEnd:
 
 
 @dataclass(slots=True)
-class _Pace:
+class Pace:
     """When the next frame is due: one every `period_s`, whatever the jitter of the driver."""
 
     at: float
@@ -167,7 +171,7 @@ class ToneSession:
         self.end = RtpEnd(local, agreement, rng)
         self._tone = tone
         self._ear = ToneDetector()
-        self._pace = _Pace(now, agreement.ptime_ms / 1000)
+        self._pace = Pace(now, agreement.ptime_ms / 1000)
         self._marker = True
         self._outbox: list[SendRtp] = []
 
@@ -201,6 +205,11 @@ class ToneSession:
         """What is to be sent."""
         outbox, self._outbox = self._outbox, []
         return outbox
+
+    @property
+    def heard(self) -> int:
+        """How many packets have come so far."""
+        return self.end.reception.received
 
     def finish(self) -> MediaReport:
         """The stream has ended; what became of it."""
@@ -258,6 +267,11 @@ class EchoSession:
         """What is to be sent."""
         outbox, self._outbox = self._outbox, []
         return outbox
+
+    @property
+    def heard(self) -> int:
+        """How many packets have come so far."""
+        return self._end.reception.received
 
     def finish(self) -> MediaReport:
         """The stream has ended; what became of it."""

@@ -6,12 +6,14 @@ Every mistake in it is one line that says in which line of the file it is, and w
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.daemon.state.rooms_file import load_rooms
 from p2psip.daemon.state.toml_lines import Mistake, TomlLines, parse_toml
 from p2psip.enrollment.user_names import RULE, is_local_part
 from p2psip.net.disk.files import read_text
@@ -96,12 +98,14 @@ _WANTED = {
 
 
 def load_numbering(state_dir: Path) -> Numbering:
-    """What the file says; nothing if there is none. Raises LocalMisuse, in one line that names the line of the file."""
-    path = state_dir / DIAL_PLAN_FILE
+    """What the file says, nothing if there is none; and that of rooms. Raises LocalMisuse, in one line that names the
+    line of the file.
+    """
+    path, rooms = state_dir / DIAL_PLAN_FILE, load_rooms(state_dir)
     if not path.exists():
-        return Numbering()
+        return Numbering(rooms=rooms)
     try:
-        return _read(read_text(path))
+        return replace(_read(read_text(path)), rooms=rooms)
     except Mistake as mistake:
         raise LocalMisuse(f"{path}: {mistake}") from None
 

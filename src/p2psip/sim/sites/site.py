@@ -50,6 +50,8 @@ class Site:
     """The far end of its trunk: what it answers to a datagram."""
     neighbours: dict[Address, Callable[[bytes], None]] = field(default_factory=dict)
     """Those by DUNDi: who takes what is sent to them."""
+    carry: Callable[[Address, Address, bytes], None] | None = None
+    """Who takes what its agents say, from one media address to another; it is lost if there is nobody."""
     outsiders: dict[Address, Callable[[bytes], None]] = field(default_factory=dict)
     """SIP servers beside the phones: the same."""
 
@@ -98,8 +100,10 @@ class Site:
                     self._later(lambda token=token, port=port: self._media(token, port))  # type: ignore[misc]
                 case OpenPorts(_, port):
                     self._later(lambda port=port: self._ports(port))  # type: ignore[misc]
-                case SendRtp():
+                case SendRtp(local, remote, data):
                     self.spoken.append(effect)
+                    if self.carry is not None:
+                        self._later(lambda local=local, remote=remote, data=data: self._carried(local, remote, data))  # type: ignore[misc]
                 case ClosePorts():
                     pass
                 case Ask(token, FindTrunk()):
@@ -128,6 +132,10 @@ class Site:
         take = self.outsiders.get(remote) if phone is None else phone.receive
         if take is not None:
             self._later(lambda: take(data))
+
+    def _carried(self, local: Address, remote: tuple[str, int], data: bytes) -> None:
+        if self.carry is not None and self.host.is_alive:
+            self.carry(local, Address(*remote), data)
 
     def _no_tcp(self, flow: int) -> None:
         """Phones here listen on UDP alone."""

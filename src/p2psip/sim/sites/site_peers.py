@@ -34,11 +34,15 @@ class SimulatedPeers:
         numbering: Numbering | None = None,
         latency_s: Callable[[random.Random], float] | None = None,
         is_direct: bool = False,
+        carries_media: bool = False,
         **settings: object,
     ) -> None:
-        """The operators of all have set the same `numbering`; `latency_s` and `is_direct` as of a World."""
+        """The operators of all have set the same `numbering`; `latency_s` and `is_direct` as of a World. With
+        `carries_media` agents hear each other.
+        """
         self.seed = seed
         self.numbering = numbering
+        self._carries_media = carries_media
         self.world = World(seed, latency_s, is_direct=is_direct)
         self.sites: dict[str, Site] = {}
         self.wall = wall or WallClock(EPOCH_S)
@@ -64,11 +68,12 @@ class SimulatedPeers:
         provider: Callable[[bytes], list[bytes]] | None = None,
         dundi: EntityTerms | None = None,
         contacts: Sequence[Address] = (),
+        numbering: Numbering | None = None,
     ) -> Site:
         """Make a peer and start it; with `store`, one that was there before, and may remember `contacts`.
 
         It may be a client of the others, and one that is not reachable can only dial. It may have a trunk, with the
-        `provider` at its far end, and neighbours by DUNDi.
+        `provider` at its far end, and neighbours by DUNDi, and a `numbering` of its own.
         """
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
@@ -91,15 +96,22 @@ class SimulatedPeers:
             rng,
             self.world.now,
             phone_side=[local],
-            numbering=self.numbering,
+            numbering=numbering or self.numbering,
             trunks=() if trunk is None else (trunk,),
             dundi=dundi,
         )
-        site = Site(name, peer, self.world, local, provider=provider)
+        carry = self._carry if self._carries_media else None
+        site = Site(name, peer, self.world, local, provider=provider, carry=carry)
         self.sites[name] = site
         self.world.add(name, address, (identity.certificate,), site, store)
         site.call(site.peer.start)
         return site
+
+    def _carry(self, local: Address, remote: Address, data: bytes) -> None:
+        """A media datagram, to the agents of whichever site; to phones nobody listens."""
+        site = next((each for each in self.sites.values() if each.local.host == remote.host), None)
+        if site is not None and site.host.is_alive:
+            site.call(lambda now: site.peer.handle_media(remote, local, data, now))
 
     def restart(self, number: int) -> None:
         """End a peer and start it anew; phones notice nothing."""

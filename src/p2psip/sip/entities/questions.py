@@ -91,6 +91,19 @@ class FindGateway:
     """True for what another member has sent to this peer to have it called: no other member is asked."""
 
 
+@dataclass(frozen=True, slots=True)
+class FindMixer:
+    """Which peer mixes this room now, or is to? Answered by Located or NotLocated.
+
+    `who` is the name of who wants to be in, as it stands in a URI; `attempt` is the number by which it is said
+    afterwards that it was lost (`RoomLeft`).
+    """
+
+    room: str
+    who: str
+    attempt: str
+
+
 class RegisteredBinding(NamedTuple):
     """A binding, and whose it is."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from p2psip.sip.entities.agents.agent_table import AgentTable
+from p2psip.sip.entities.conference.by_room import ByRoom
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.by_domain import ByDomain, BySharedDomain, ForLinesAlone, GuestsLearnNothing
 from p2psip.sip.entities.gateway.by_gateway import ByGateway
@@ -54,6 +55,7 @@ def resolvers_of(
         InDialog(config),
         ByPlace(config, tokens),
         *more,
+        ByRoom(config),
         ForLinesAlone(ByEmergency(config)),
         ForLinesAlone(ByDialPlan(config)),
         ForLinesAlone(ByGateway(config, trunks)),

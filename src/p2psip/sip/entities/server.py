@@ -158,6 +158,11 @@ class SipServer:
         self._agents.handle_wire(name, arrival, now)
         self._run(now)
 
+    def order(self, name: str, order: object, now: float) -> None:
+        """Have an agent do something that nobody has dialled."""
+        self._agents.handle_order(name, order, now)
+        self._run(now)
+
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to a media address of an agent."""
         self._agents.handle_media(local, remote, data, now)
@@ -219,11 +224,6 @@ class SipServer:
     def note_messages(self, line: str, counts: MessageCounts, now: float) -> None:
         """So many messages wait for a line: its lamps say so."""
         self.state.note_messages(line, counts, now)
-        self._run(now)
-
-    def command_agent(self, name: str, command: object, now: float) -> None:
-        """Have an agent of this peer do something by itself."""
-        self._agents.command(name, command, now)
         self._run(now)
 
     def users(self) -> list[str]:

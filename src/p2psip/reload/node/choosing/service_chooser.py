@@ -128,6 +128,10 @@ class ServiceChooser:
         known.failed_at = {each: at for each, at in known.failed_at.items() if now < at + FAILED_S}
         known.failed_at[node] = now
 
+    def forget_failures(self, service: str) -> None:
+        """Those that have failed may be tried as any others."""
+        self._of(service).failed_at.clear()
+
     def has_failed(self, service: str, node: NodeId, now: float) -> bool:
         """True if it has failed a moment ago."""
         failed_at = self._of(service).failed_at.get(node)

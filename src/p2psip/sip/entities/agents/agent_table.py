@@ -68,11 +68,11 @@ class WiredAgent(Protocol):
 
 
 @runtime_checkable
-class CommandedAgent(Protocol):
-    """One that the outside has do something by itself."""
+class OrderedAgent(Protocol):
+    """One that whoever is around the server tells to do something, beside what is dialled."""
 
-    def handle_command(self, command: object, now: float) -> None:
-        """Do this."""
+    def handle_order(self, order: object, now: float) -> None:
+        """Do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ class AgentTable:
         if isinstance(agent := self._by_name.get(name), WiredAgent):
             agent.handle_wire(arrival, now)
 
-    def command(self, name: str, command: object, now: float) -> None:
-        """Have one do something by itself."""
+    def handle_order(self, name: str, order: object, now: float) -> None:
+        """Somebody around the server wants something done by one that there is."""
         self._stir()
-        agent = self._by_name.get(name)
-        assert isinstance(agent, CommandedAgent), "who commands knows whom"
-        agent.handle_command(command, now)
+        agent = self._by_name[name]
+        assert isinstance(agent, OrderedAgent), f"{name} takes no orders"
+        agent.handle_order(order, now)
 
     def start(self, now: float) -> None:
         """Those with sockets of their own begin."""

@@ -7,6 +7,8 @@ import random
 from p2psip.sip.entities.agents.agent_table import AgentCore
 from p2psip.sip.entities.agents.code_service import CodeService
 from p2psip.sip.entities.agents.echo import EchoService
+from p2psip.sip.entities.conference.room_caller import RoomCaller
+from p2psip.sip.entities.conference.room_mixer import RoomMixer
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.star_codes import ECHO
@@ -19,4 +21,7 @@ def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) ->
     """The agents that every peer of an overlay has."""
     echo = EchoService(config.realm, rng, number=config.numbering.codes.codes[ECHO])
     codes, switchboard = CodeService(config, handlings, rng), Switchboard(config, rng)
-    return (echo, codes, switchboard, MailboxService(config, handlings, rng), TextAgent(config, rng))
+    rooms = config.numbering.rooms
+    mixers = () if rooms is None else (RoomMixer(config, rooms, rng),)
+    mailbox = MailboxService(config, handlings, rng)
+    return (echo, codes, switchboard, mailbox, TextAgent(config, rng), RoomCaller(config, rng), *mixers)

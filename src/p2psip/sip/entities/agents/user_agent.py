@@ -233,11 +233,11 @@ class UserAgent:
             self._reply(arrived, 420, now, ("Unsupported", ", ".join(extensions)))
         elif request.method == "CANCEL":
             self._on_cancel(arrived, now)
-        elif request.method in ALLOWED and (fields := unreadable(request)):
+        elif request.method in ALLOWED and not self._passes(request) and (fields := unreadable(request)):
             self._reply(arrived, 415, now, *fields)
         elif call is not None:
             call.handle_request(arrived.transaction, request, now)
-        elif request.to.tag or request.method in self._config.passes:
+        elif request.to.tag or self._passes(request):
             # What passes does so within a call alone.
             self._reply(arrived, 481, now)
         elif request.method == "INVITE" and not may_answer(request):
@@ -249,6 +249,10 @@ class UserAgent:
         else:
             # 21.5.2: "the appropriate response when a UAS does not recognize the request method".
             self._reply(arrived, 405 if request.method in METHODS else 501, now, ("Allow", self._wiring.allow))
+
+    def _passes(self, request: Request) -> bool:
+        """True if its user answers it, who alone knows what can be read."""
+        return request.method in self._config.passes
 
     def _on_invite(self, arrived: RequestArrived, now: float) -> None:
         request = arrived.request

@@ -11,7 +11,7 @@ import random
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
 from p2psip.base.timers import Deadline, earliest
-from p2psip.media.engine import MediaEngine, Performance
+from p2psip.media.engine import CallMedia, MediaEngine, Performance
 from p2psip.media.sounds import Sound
 from p2psip.sip.entities.agents.types import (
     AgentConfig,
@@ -43,8 +43,11 @@ class VoiceAgent:
         call_s_max: float,
         auto_answer_s: float | None = None,
         passes: tuple[str, ...] = (),
+        media: CallMedia | None = None,
     ) -> None:
-        """So many calls at once, each for so many seconds at most: a phone that dies says no BYE."""
+        """So many calls at once, each for so many seconds at most: a phone that dies says no BYE. With `media` that
+        carries them in the place of what would perform.
+        """
         config = AgentConfig(
             address_of_record=contact,
             contact=contact,
@@ -57,7 +60,7 @@ class VoiceAgent:
             call_s_max=call_s_max,
         )
         self._agent = UserAgent(config, rng)
-        self._media = MediaEngine(performance, rng)
+        self._media: CallMedia = media or MediaEngine(performance, rng)
         self._locals: dict[CallId, Address] = {}
         self._sounds: dict[CallId, Sound] = {}
         """What a call hears in the place of the agent's tone."""

@@ -22,6 +22,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.identity_field import IdentityField, date_of, integrity, media_keys, party_of, type_of
 from p2psip.sip.entities.callers.passport import DIV, Claims, Party
+from p2psip.sip.entities.conference.room_terms import is_for_mixer
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
@@ -124,6 +125,9 @@ class Verification:
         lines = request.fields.lines("identity")
         # 16.4: a Route may have changed places with the Request-URI, which names nobody then.
         uri = undo_strict_routing(request, self._config).uri
+        if is_for_mixer(uri):
+            # No line sends it, but the other peer itself, which its connection proves.
+            return Identified(arrived, UNKNOWN)
         pending = _Pending(arrived, uri, user, now + self._config.limits.verify_s, deque(), UNKNOWN)
         if not lines:
             # Section 6.2: "then a 428 "Use Identity Header" response MUST be sent", where the policy wants one.

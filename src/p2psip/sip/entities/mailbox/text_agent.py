@@ -81,10 +81,10 @@ class TextAgent:
         """It is given no media address."""
         raise AssertionError("texts have no media")
 
-    def handle_command(self, command: object, now: float) -> None:
+    def handle_order(self, order: object, now: float) -> None:
         """A text that has waited: TextWaiting."""
-        assert isinstance(command, TextWaiting), "nothing else is told to it"
-        self._deliver(command, now)
+        assert isinstance(order, TextWaiting), "nothing else is told to it"
+        self._deliver(order, now)
         self._run(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from p2psip.sip.entities.conference.room_terms import RoomTerms
 from p2psip.sip.entities.handling.star_codes import StarCodes
 from p2psip.sip.entities.numbers.dial_plan import DialPlan
 from p2psip.sip.entities.numbers.groups import Group
@@ -25,7 +26,7 @@ class Emergency:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """The dial plan, star codes, emergency numbers, groups, and where messages are heard."""
+    """The dial plan, star codes, emergency numbers, groups, rooms, and where messages are heard."""
 
     plan: DialPlan = field(default_factory=DialPlan)
     codes: StarCodes = field(default_factory=StarCodes)
@@ -33,6 +34,8 @@ class Numbering:
     groups: Mapping[str, Group] = field(default_factory=dict)
     mailbox: str = ""
     """The user who is called by the mailbox's code; "" if there is none."""
+    rooms: RoomTerms | None = None
+    """What this peer mixes; None if it does not."""
 
     def is_emergency(self, dialled: str, user: str | None) -> bool:
         """True if this is an emergency number, or what the dial plan makes one of for who dials it."""

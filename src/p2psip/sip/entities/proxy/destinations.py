@@ -21,7 +21,7 @@ from p2psip.sip.entities.proxy.resolvers import (
     diversion,
 )
 from p2psip.sip.entities.proxy.waiting import Locating, Waiting
-from p2psip.sip.entities.questions import FindGateway, Forwarded, Located, LocateUser, NotLocated
+from p2psip.sip.entities.questions import FindGateway, FindMixer, Forwarded, Located, LocateUser, NotLocated
 from p2psip.sip.message.build import phrase_of
 
 
@@ -57,7 +57,7 @@ class Destinations:
                     return self._begin_anew(context, asked.anew(instead), now)
                 case Again(after_s) if context.is_invite:
                     self._timers.set((context.server, NO_ANSWER), now + after_s, "nobody answers")
-                case LocateUser() | FindGateway() | FindMailbox() as question:
+                case LocateUser() | FindGateway() | FindMailbox() | FindMixer() as question:
                     return Sought(asked, self._locate(context, asked, question, now))
                 case Given() | RingsNoMore() | Located() | NotLocated() as known:
                     return Sought(asked, known)
@@ -107,7 +107,11 @@ class Destinations:
         return self.seek(context, asked, now)
 
     def _locate(
-        self, context: Context, asked: Asked, question: LocateUser | FindGateway | FindMailbox, now: float
+        self,
+        context: Context,
+        asked: Asked,
+        question: LocateUser | FindGateway | FindMailbox | FindMixer,
+        now: float,
     ) -> NotLocated | None:
         if self._asks.is_full_for(is_urgent=context.is_urgent):
             return NotLocated(503, phrase_of(503), "too many questions are open")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from p2psip.sip.entities.gateway.terms import is_number
 from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
 from p2psip.sip.entities.proxy.resolvers import Again, Asked, Given, Instead, Resolution, Resolver, RingsNoMore
-from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated
+from p2psip.sip.entities.questions import FindGateway, FindMixer, Located, LocateUser, NotLocated
 from p2psip.sip.message.uri import SipUri
 
 
@@ -81,5 +81,7 @@ def _in_words(said: Resolution | None) -> str:
             return f"gateways to {number} are asked for"
         case FindMailbox(owner):
             return f"the overlay is asked whether {owner} takes messages"
+        case FindMixer(room):
+            return f"whoever mixes room {room} is asked for"
         case Given(target):
             return f"goes to {target.label or target.uri}"

@@ -20,7 +20,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
 from p2psip.sip.entities.own import WAY_PARAM, is_user
 from p2psip.sip.entities.proxy.routing import Routed
-from p2psip.sip.entities.questions import FindGateway, Located, LocateUser, NotLocated, Target, Tried
+from p2psip.sip.entities.questions import FindGateway, FindMixer, Located, LocateUser, NotLocated, Target, Tried
 from p2psip.sip.entities.registrar.ways import Ways, outside_target
 from p2psip.sip.message.build import phrase_of
 from p2psip.sip.message.headers import NameAddr
@@ -158,7 +158,7 @@ _NO_RELAY = NotLocated(403, phrase_of(403), "nobody from outside is put through 
 _NO_PASSAGE = NotLocated(403, phrase_of(403), "what another peer begins here is for users of this peer")
 
 Resolution: TypeAlias = (
-    Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser | FindGateway | FindMailbox
+    Given | Located | NotLocated | Instead | Again | RingsNoMore | LocateUser | FindGateway | FindMailbox | FindMixer
 )
 
 

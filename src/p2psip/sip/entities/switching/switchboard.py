@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.media.engine import Performance
+from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.sounds import waiting
 from p2psip.sip.entities.agents.types import (
     AnsweredWithin,
@@ -85,7 +85,16 @@ class Switchboard(VoiceAgent):
         """Of who was sent a REFER: its number, and the number of the one that came from his partner."""
         self._due: Timers[CallId] = Timers()
         contact, performance = SipUri(config.realm, leads.SWITCHBOARD), Performance(bridges=True)
-        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX, passes=tuple(_PASSED))
+        self._bridges = MediaEngine(performance, rng)
+        super().__init__(
+            contact,
+            performance,
+            rng,
+            calls_max=CALLS_MAX,
+            call_s_max=CALL_S_MAX,
+            passes=tuple(_PASSED),
+            media=self._bridges,
+        )
 
     def is_meant(self, user: str) -> bool:
         """False: it is told what is wanted by whoever leads here."""
@@ -226,7 +235,7 @@ class Switchboard(VoiceAgent):
             del self._places[slot]
             self._join(parked.call, call)
         if (partner := self._partners.get(call)) is not None:
-            self._media.join(call, partner)
+            self._bridges.join(call, partner)
 
     def _ended(self, call: CallId, now: float) -> None:
         self._due.cancel(call)

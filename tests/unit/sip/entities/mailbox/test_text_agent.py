@@ -112,7 +112,7 @@ def test_a_flood_is_refused_beyond_a_bound() -> None:
 
 def deliver(status: int | None, caller: str = "alice") -> tuple[Request, TextDelivered]:
     bench = Bench()
-    bench.agent.handle_command(TextWaiting("bob", b"k", caller, "Alice", 0, "text/html", b"<b>hi"), 0.0)
+    bench.agent.handle_order(TextWaiting("bob", b"k", caller, "Alice", 0, "text/html", b"<b>hi"), 0.0)
     bench.drain()
     sent = bench.said[0]
     assert isinstance(sent, Request)

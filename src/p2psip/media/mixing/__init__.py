@@ -1,0 +1,1 @@
+"""Mixing: many who hear each other (docs/decisions/conference.md)."""

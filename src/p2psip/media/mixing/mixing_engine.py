@@ -1,0 +1,77 @@
+"""The media of a mixer: a room for all calls that belong together (a `CallMedia`, as media/engine.py is)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable
+
+from p2psip.base.timers import Deadline, earliest
+from p2psip.media.mixing.mixed_room import MixedRoom, MixedSession
+from p2psip.media.negotiation import Address, Agreement
+from p2psip.media.session import MediaReport, SendRtp
+from p2psip.media.sounds import Sound
+
+
+class MixingEngine:
+    """Sans-I/O: datagrams that came to a media address in, `SendRtp` out."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._seats: dict[Hashable, str] = {}
+        self._rooms: dict[str, MixedRoom] = {}
+        self._members: dict[Hashable, MixedSession] = {}
+        self._by_local: dict[Address, MixedSession] = {}
+        self._locals: dict[Hashable, Address] = {}
+        self._outbox: list[SendRtp] = []
+
+    def seat(self, call: Hashable, room: str) -> None:
+        """A call belongs to this room, before it is answered."""
+        self._seats[call] = room
+
+    def start(
+        self, call: Hashable, local: Address, agreement: Agreement, now: float, sound: Sound | None = None
+    ) -> None:
+        """A call is answered, or what was agreed before has changed. Nobody in a room hears a `sound` of his own."""
+        if call in self._members:
+            self._members[call].change(agreement)
+            return
+        member = MixedSession(local, agreement, self._rng)
+        self._members[call] = self._by_local[local] = member
+        self._locals[call] = local
+        self._rooms.setdefault(self._seats[call], MixedRoom(now)).members.append(member)
+
+    def stop(self, call: Hashable) -> MediaReport | None:
+        """A call has ended; None if it never had media."""
+        name, member = self._seats.pop(call, None), self._members.pop(call, None)
+        if name is None or member is None:
+            return None
+        del self._by_local[self._locals.pop(call)]
+        room = self._rooms[name]
+        room.members.remove(member)
+        if not room.members:
+            del self._rooms[name]
+        return member.end.report()
+
+    def heard(self, call: Hashable) -> int:
+        """How many packets have come of a call so far."""
+        return self._members[call].heard if call in self._members else 0
+
+    def handle_datagram(self, local: Address, remote: Address, data: bytes, now: float) -> None:
+        """A datagram came; to an address without a call it is dropped."""
+        if (member := self._by_local.get(local)) is not None:
+            member.hear(remote, data, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Mix what is due."""
+        for room in self._rooms.values():
+            if room.next_deadline().at <= now:
+                self._outbox += room.mix(now)
+
+    def next_deadline(self) -> Deadline | None:
+        """When `handle_timeout` is wanted."""
+        return earliest(room.next_deadline() for room in self._rooms.values())
+
+    def drain(self) -> list[SendRtp]:
+        """What is to be sent."""
+        outbox, self._outbox = self._outbox, []
+        return outbox

@@ -1,0 +1,1 @@
+"""Conferences: a number is a room (docs/decisions/conference.md)."""

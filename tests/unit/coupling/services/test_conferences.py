@@ -1,0 +1,131 @@
+"""Rooms of conferences in virtual time: found, shared, and mixed by another peer when one dies."""
+
+from __future__ import annotations
+
+from rooms_world import MIXES, enter, mixer, mixers, people, phones, rooms_overlay
+
+from p2psip.coupling.services.rooms import MEETS_S
+from p2psip.sip.entities.conference.room_terms import RoomTerms
+from p2psip.sip.entities.numbers.numbering import Numbering
+
+
+def test_all_who_dial_a_number_are_in_one_room_and_each_peer_knows_who() -> None:
+    world = rooms_overlay("rooms/meet", False, True, True)
+    alice, bob, carol = phones(world, (0, "alice"), (1, "bob"), (2, "carol"))
+    calls = [enter(world, phone) for phone in (alice, bob, carol)]
+    world.run(2.0)
+    ((_, inside),) = mixers(world).items()
+    assert inside == ["alice", "bob", "carol"]
+    assert [people(world[number]) for number in range(3)] == [[("alice", "bob", "carol")]] * 3
+    alice.hang_up(calls[0])
+    world.run(2.0)
+    assert people(world[1]) == [("bob", "carol")]
+    assert people(world[0]) == []
+    for phone, call in zip((bob, carol), calls[1:], strict=True):
+        phone.hang_up(call)
+    world.run(3.0)
+    assert mixers(world) == {}
+    world.run(40.0)
+    assert all(site.peer.server.counts["requests under way"] == 0 for site in world.sites.values())
+
+
+def test_who_comes_at_the_same_time_comes_to_the_same_mixer() -> None:
+    world = rooms_overlay("rooms/at once", True, True, True)
+    made = phones(world, (0, "alice"), (1, "bob"), (2, "carol"))
+    for phone in made:
+        phone.dial("3007")
+    assert world.run(8.0, stop=lambda: all(phone.talks for phone in made))
+    assert list(mixers(world, "3007").values()) == [["alice", "bob", "carol"]]
+
+
+def test_a_mixer_dies_and_all_meet_at_another_within_five_seconds() -> None:
+    """Nobody's phone notices: each keeps its one call."""
+    world = rooms_overlay("rooms/dies", False, False, True, True)
+    alice, bob, dora = phones(world, (0, "alice"), (1, "bob"), (1, "dora"))
+    calls = [enter(world, phone) for phone in (alice, bob, dora)]
+    world.run(5.0)
+    dead = mixer(world)
+    world.world.crash(dead.host, is_silent=True)
+    died_at = world.world.now
+    assert world.run(5.0, stop=lambda: list(mixers(world).values()) == [["alice", "bob", "dora"]])
+    assert mixer(world) is not dead
+    assert world.world.now - died_at > 1.0
+    world.run(3.0)
+    assert [people(world[number]) for number in range(2)] == [[("alice", "bob", "dora")]] * 2
+    assert [phone.ended(call) for phone, call in zip((alice, bob, dora), calls, strict=True)] == [None] * 3
+    # Whoever comes now does not wait for the dead one either.
+    (carol,) = phones(world, (1, "carol"))
+    enter(world, carol)
+    assert list(mixers(world).values()) == [["alice", "bob", "carol", "dora"]]
+
+
+def test_a_room_that_two_mix_becomes_one() -> None:
+    """As where two islands meet: one of them leaves it to the other, and who was there goes on there."""
+    world = rooms_overlay("rooms/two", True, True)
+    alice, bob = phones(world, (0, "alice"), (1, "bob"))
+    # Each believes for a moment that the other has failed.
+    for number, other in ((0, 1), (1, 0)):
+        site, node = world[number], world[other].peer.node.node_id
+        site.call(lambda now, site=site, node=node: site.peer.chooser.failed("conference", node, now))  # type: ignore[misc]
+    calls = [enter(world, alice), enter(world, bob)]
+    assert sorted(mixers(world).values()) == [["alice"], ["bob"]]
+    assert world.run(2 * MEETS_S + 70.0, stop=lambda: list(mixers(world).values()) == [["alice", "bob"]])
+    world.run(60.0)
+    assert list(mixers(world).values()) == [["alice", "bob"]], "and stays one"
+    assert [alice.ended(calls[0]), bob.ended(calls[1])] == [None, None]
+
+
+def test_a_full_mixer_refuses_and_splits_no_room() -> None:
+    small = Numbering(rooms=RoomTerms(("3001",), 2))
+    world = rooms_overlay("rooms/full", False, True, True, numbering=small)
+    made = phones(world, (0, "alice"), (0, "bob"), (0, "carol"))
+    for phone in made[:2]:
+        enter(world, phone)
+    call = made[2].dial("3001")
+    world.run(10.0, stop=lambda: made[2].ended(call) is not None)
+    assert "486" in str(made[2].ended(call))
+    assert "room 3001 is full" in str(made[2].ended(call))
+    assert list(mixers(world).values()) == [["alice", "bob"]]
+
+
+def test_where_nobody_mixes_it_the_number_is_nobodys() -> None:
+    world = rooms_overlay("rooms/none", False, False)
+    (alice,) = phones(world, (0, "alice"))
+    call = alice.dial("3001")
+    world.run(10.0, stop=lambda: alice.ended(call) is not None)
+    assert str(alice.ended(call)).startswith("404")
+
+
+def test_who_may_not_announce_mixes_for_the_phones_beside_it() -> None:
+    world = rooms_overlay("rooms/alone", False, True, services=())
+    alice, bob = phones(world, (0, "alice"), (1, "bob"))
+    enter(world, bob)
+    assert mixers(world) == {"p1": ["bob"]}
+    call = alice.dial("3001")
+    world.run(10.0, stop=lambda: alice.ended(call) is not None)
+    assert str(alice.ended(call)).startswith("404")
+    assert world[1].peer.services.names == []
+
+
+def test_a_phone_whose_peer_dies_is_not_in_for_ever() -> None:
+    world = rooms_overlay("rooms/ghost", False, True, False)
+    alice, bob = phones(world, (0, "alice"), (2, "bob"))
+    for phone in (alice, bob):
+        enter(world, phone)
+    world.world.crash(world[2].host, is_silent=True)
+    assert world.run(90.0, stop=lambda: list(mixers(world).values()) == [["alice"]])
+    world.run(2.0)
+    assert people(world[0]) == [("alice",)]
+
+
+def test_the_only_mixer_is_away_for_a_while_and_who_has_waited_is_in_again() -> None:
+    world = rooms_overlay("rooms/back", False, True)
+    (alice,) = phones(world, (0, "alice"))
+    call = enter(world, alice)
+    store = world[1].host.store
+    world.world.crash(world[1].host)
+    world.run(10.0)
+    assert alice.ended(call) is None
+    world.add(1, store, numbering=MIXES)
+    assert world.run(45.0, stop=lambda: mixers(world) == {"p1": ["alice"]})
+    assert alice.ended(call) is None
