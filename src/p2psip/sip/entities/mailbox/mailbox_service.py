@@ -12,7 +12,7 @@ from dataclasses import replace
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Asks, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.media.engine import Performance
+from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.recording.recording import Recording
 from p2psip.media.sounds import Sound
 from p2psip.sip.entities.agents.types import CallEnded, CallEstablished, CallId, IncomingCall
@@ -58,7 +58,8 @@ class MailboxService(VoiceAgent):
         self._asks: Asks[Talk] = Asks(QUESTIONS_MAX)
         self._questions: list[Effect] = []
         contact, performance = SipUri(config.realm, MAILBOX_AGENT), Performance(answers=True)
-        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX)
+        self._voices = MediaEngine(performance, rng)
+        super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX, media=self._voices)
 
     def is_meant(self, user: str) -> bool:
         """False: it is told what is wanted by whoever leads here."""
@@ -134,7 +135,7 @@ class MailboxService(VoiceAgent):
 
     def _hear(self, now: float) -> None:
         for call, talk in tuple(self._talks.items()):
-            session = self._media.answering(call)
+            session = self._voices.answering(call)
             for digit in () if session is None else session.take_digits():
                 talk.on_digit(digit, now)
         self._run(now)
@@ -152,12 +153,12 @@ class MailboxService(VoiceAgent):
 
     def play(self, call: CallId, sound: Sound) -> None:
         """talks.Desk"""
-        if (session := self._media.answering(call)) is not None:
+        if (session := self._voices.answering(call)) is not None:
             session.play(sound)
 
     def record(self, call: CallId, recording: Recording | None) -> None:
         """talks.Desk"""
-        if (session := self._media.answering(call)) is not None:
+        if (session := self._voices.answering(call)) is not None:
             session.recording = recording
 
     def wait(self, call: CallId, at: float, why: str) -> None:
