@@ -7,8 +7,8 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.connecting.bootstrap import HEARING_S
+from p2psip.reload.node.connecting.coming_in.ways_in import WayIn
 from p2psip.reload.node.connecting.lan_search import ANSWER_MAX_S, ASKED, ASKED_IN_ALL
-from p2psip.reload.node.connecting.ways_in import WayIn
 from p2psip.reload.paths.values import LanArrived, SendMulticast, SendOnLan
 from p2psip.sim.ip.packet import Packet
 from p2psip.sim.sites.internet import InternetSites

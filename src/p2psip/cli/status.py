@@ -22,6 +22,9 @@ Example:
 FAILED_SHOWN_MAX = 4
 """How many peers with which there is no connection are shown, the last ones; `--json` has them all."""
 
+ROLES_SHOWN_MAX = 4
+"""The same of nodes for which this peer was bootstrap or admitting peer, or which were that for it."""
+
 WAYS_SHOWN_MAX = 6
 """The same of ways to find the overlay."""
 
@@ -50,6 +53,8 @@ def status(
     if facts["trouble"]:
         print(f"  {facts['trouble']}")
     for row in aligned([_way_in(tried) for tried in facts["ways_in"][-WAYS_SHOWN_MAX:]]):
+        print(f"  {row}")
+    for row in aligned([_role(played) for played in facts["roles"][-ROLES_SHOWN_MAX:]]):
         print(f"  {row}")
     if remote := facts["same_node_id_at"]:
         print(f"  another machine, {remote}, runs with a copy of this state directory: stop one of the two")
@@ -96,6 +101,12 @@ def _print_relays(relays: Any) -> None:
     elif relays["known"]:
         in_use = ", ".join(relays["in_use"]) or "none"
         print(f"  relays known: {len(relays['known'])}, in use: {in_use}")
+
+
+def _role(played: Any) -> tuple[str, ...]:
+    """As who this peer was to whom: as the joining peer it was the other that did something."""
+    label = "let in by:" if played["role"] == "joining peer" else f"{played['role']} for:"
+    return label, node_name(played["user"], played["node_id"]), f"{played['did']} ({played['s_ago']:.0f} s ago)"
 
 
 def _way_in(tried: Any) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from p2psip.daemon.nat_words import SitePorts, facts_in_words, mapping_words, na
 from p2psip.dundi.values import NeighbourFacts
 from p2psip.net.machine_figures import memory_kb
 from p2psip.reload.node.connecting.attempts import FailedAttempt
+from p2psip.reload.node.connecting.coming_in.roles_played import RolePlayed
+from p2psip.reload.node.connecting.coming_in.ways_in import WayTried
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
-from p2psip.reload.node.connecting.ways_in import WayTried
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Provider
@@ -38,6 +39,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         **node.topology_facts(),
         "neighbors": [str(neighbor) for neighbor in node.neighbors],
         "trouble": node.trouble,
+        "roles": [_role(each, now) for each in node.roles_played],
         "ways_in": [_way_in(each, now) for each in node.ways_in],
         "same_node_id_at": node.same_node_id_at(now),
         "member": node.is_connected,
@@ -69,6 +71,17 @@ def _way_in(tried: WayTried, now: float) -> dict[str, object]:
         "result": tried.result,
         "winner": tried.is_winner,
         "s_ago": round(now - tried.at, 1),
+    }
+
+
+def _role(played: RolePlayed, now: float) -> dict[str, object]:
+    """What this peer was to another when one of the two came in."""
+    return {
+        "role": played.role.value,
+        "node_id": str(played.node),
+        "user": played.user,
+        "did": played.did,
+        "s_ago": round(now - played.at, 1),
     }
 
 

@@ -105,6 +105,9 @@ WAYS_IN: Final = 3
 WAYS_TRIED_MAX: Final = 32
 """Addresses of which is remembered what came of looking for the overlay there."""
 
+ROLES_PLAYED_MAX: Final = 32
+"""Nodes of which is remembered what we were to them when they came in, or they to us."""
+
 LAN_QUESTIONS_MAX: Final = 8
 """Questions by multicast to which answers are still taken."""
 

@@ -24,10 +24,11 @@ from p2psip.reload.config.kind_blocks import kind_block
 from p2psip.reload.link.framing import FramingError, MessageTooLarge
 from p2psip.reload.node.connecting.attach import APPLICATION_SIP
 from p2psip.reload.node.connecting.attempts import FailedAttempt
+from p2psip.reload.node.connecting.coming_in.roles_played import RolePlayed, RolesPlayed
+from p2psip.reload.node.connecting.coming_in.ways_in import WayTried
 from p2psip.reload.node.connecting.connection_table import LinkGone
 from p2psip.reload.node.connecting.link_changes import LinkChanges
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
-from p2psip.reload.node.connecting.ways_in import WayTried
 from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, Write
 from p2psip.reload.node.facts import LinkFacts, RecordsHeld, RelayFacts
 from p2psip.reload.node.keeping.config_updates import NewConfiguration, NewKinds, effective
@@ -99,9 +100,10 @@ class Node:
         self._serving = Serving(ground, connecting, room, keeping, rng, is_client=settings.is_client)
         self._relaying = Relaying(ground, connecting, room.data, settings.relay, rng)
         self._serving.private |= self._relaying.private
-        self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving)
+        self._roles = RolesPlayed(ground.exchange)
+        self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving, self._roles)
         self._outcomes = Outcomes(ground, connecting, room, keeping, self._relaying)
-        self._performing = Performing(ground, connecting, self._moving, self._links)
+        self._performing = Performing(ground, connecting, self._moving, self._links, self._roles)
         self._reconfiguring = Reconfiguring(
             ground, self._messages, plugin, self._data, verifier, is_client=settings.is_client
         )
@@ -378,6 +380,11 @@ class Node:
     def ways_in(self) -> tuple[WayTried, ...]:
         """By which ways the overlay, or another part of it, was sought last, and what came of each."""
         return tuple(self._bootstrap.ways)
+
+    @property
+    def roles_played(self) -> tuple[RolePlayed, ...]:
+        """What this node was to others that came in, and they to it; the newest last."""
+        return tuple(self._roles)
 
     @property
     def is_found_on_lan(self) -> bool:

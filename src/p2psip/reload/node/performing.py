@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from p2psip.reload.node.connecting.coming_in.roles_played import RolesPlayed
 from p2psip.reload.node.connecting.link_changes import LinkChanges
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import RingChanged
@@ -17,6 +18,7 @@ from p2psip.reload.topology.actions import (
     HandOver,
     Joined,
     JoinFailed,
+    LetIn,
     NeighborsChanged,
     ProbePartition,
     Replicate,
@@ -28,12 +30,15 @@ from p2psip.reload.topology.actions import (
 class Performing:
     """Carries out the actions of one node's topology."""
 
-    def __init__(self, ground: Ground, connecting: ConnectingRoom, moving: Moving, links: LinkChanges) -> None:
+    def __init__(
+        self, ground: Ground, connecting: ConnectingRoom, moving: Moving, links: LinkChanges, roles: RolesPlayed
+    ) -> None:
         self._exchange, self._upkeep, self._topology = ground.exchange, ground.upkeep, ground.topology
         self._connections = ground.connections
         self._intents, self._bootstrap = connecting.intents, connecting.bootstrap
         self._moving = moving
         self._links = links
+        self._roles = roles
 
     def perform(self, action: Action, now: float) -> None:
         """Do it."""
@@ -53,6 +58,8 @@ class Performing:
             case DialPeer(node):
                 self._bootstrap.dial_peer(node, now)
             case HandOver(node, low, high, is_admission):
+                if is_admission and node is not None:
+                    self._roles.admitting(node, self._links.name_of(node), now)
                 self._moving.hand_over(node, low, high, now, is_admission=is_admission)
             case Replicate(node, number, low, high):
                 self._moving.replicate(node, number, low, high, now)
@@ -64,8 +71,11 @@ class Performing:
                 self._bootstrap.seek(now, is_probe=True)
             case JoinFailed(reason, has_found_overlay):
                 self._bootstrap.join_failed(reason, now, has_found_overlay=has_found_overlay)
-            case Joined():
-                self._exchange.note("joined", overlay=self._exchange.configuration.instance_name)
+            case LetIn(node):
+                self._roles.admitted(node, self._links.name_of(node), now)
+            case Joined(gateway, admitted_by):
+                way_in = None if gateway is None else (gateway, self._links.name_of(gateway))
+                self._roles.joined(way_in, [(node, self._links.name_of(node)) for node in admitted_by], now)
                 self._bootstrap.admitted()
                 self._ring_changed(now)
             case NeighborsChanged():

@@ -132,7 +132,17 @@ class ProbePartition(Action):
 
 @dataclass(frozen=True, slots=True)
 class Joined(Action):
-    """We are a member of the overlay now."""
+    """We are a member of the overlay now: through which node we found our place, and who let us in, if that is so."""
+
+    gateway: NodeId | None = None
+    admitted_by: tuple[NodeId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LetIn(Action):
+    """We have let `node` in: it has all that becomes its own, and has been told so (RFC 6940 section 10.5)."""
+
+    node: NodeId
 
 
 @dataclass(frozen=True, slots=True)

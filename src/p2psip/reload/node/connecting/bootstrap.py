@@ -11,11 +11,11 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attempts import FailedAttempts
+from p2psip.reload.node.connecting.coming_in.ways_in import WayIn, WaysTried
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.connecting.lan_search import LanSearch
-from p2psip.reload.node.connecting.ways_in import WayIn, WaysTried
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, HEARD_MAX, NAMED_MAX, WAYS_IN

@@ -17,6 +17,7 @@ from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
 from p2psip.reload.node.connecting.attempts import FailedAttempt, in_words
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
+from p2psip.reload.node.connecting.coming_in.roles_played import RolesPlayed
 from p2psip.reload.node.connecting.connection_table import (
     Connection,
     LinkBack,
@@ -77,6 +78,7 @@ class LinkChanges:
         moving: Moving,
         messages: Messages,
         serving: Serving,
+        roles: RolesPlayed,
     ) -> None:
         self._exchange, self._upkeep, self._topology = ground.exchange, ground.upkeep, ground.topology
         self._made, self._connections, self._admission = ground.paths, ground.connections, ground.admission
@@ -92,6 +94,7 @@ class LinkChanges:
         self._surveying, self._port_mapping = connecting.surveying, connecting.port_mapping
         self._messages = messages
         self._serving = serving
+        self._roles = roles
         self._node_id = self._exchange.identity.node_id
         self._concerned: tuple[_Concerned, ...] = (
             # Before the topology forgets whether it was a neighbour.
@@ -333,6 +336,8 @@ class LinkChanges:
             self._attempts.succeeded(node, Purpose.RELOAD)
             if is_new:
                 self._exchange.note("link up", node=node, remote=str(link.remote))
+            if is_new and is_unasked and is_stranger and not is_for_responses:
+                self._roles.led_in(node, member.user, str(link.remote), now)
             send_update = isinstance(context, Answering) and context.send_update
             self._topology.handle_linked(
                 node, now, wants_full=send_update, is_stranger=is_stranger, is_gateway=is_gateway

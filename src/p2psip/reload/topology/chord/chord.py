@@ -32,6 +32,7 @@ from p2psip.reload.topology.actions import (
     HandOver,
     Joined,
     JoinFailed,
+    LetIn,
     NeighborsChanged,
     ProbePartition,
     SeekBootstrap,
@@ -315,6 +316,7 @@ class Chord:
         # At once: what we send to it from now on, trusting that it is responsible, comes after this Update.
         self._told.pop(node, None)
         self._tell(node)
+        self._actions.append(LetIn(node))
 
     def handle_admission_failed(self, node: NodeId) -> None:
         """What becomes its own did not reach the joining node: it is not let in, and will ask again."""
@@ -560,7 +562,7 @@ class Chord:
             self.replicas.holds_already(self.joining.admitting_peer)
         self._enter_ring(now)
         self.replicas.peer_came(now)
-        self._actions.append(Joined())
+        self._actions.append(Joined(self.joining.gateway, tuple(filter(None, [self.joining.admitting_peer]))))
         # 10.5 step 9: "JN MUST send Updates to all of the peers in its Neighbor Table."
         for node in sorted(self._links):
             self._tell(node)

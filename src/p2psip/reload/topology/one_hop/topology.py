@@ -36,6 +36,7 @@ from p2psip.reload.topology.actions import (
     HandOver,
     Joined,
     JoinFailed,
+    LetIn,
     NeighborsChanged,
     SeekBootstrap,
     Tell,
@@ -414,6 +415,7 @@ class OneHop(Table):
         if self._serves_alone:
             self._enter(now)
         self._tell(node, UpdateType.NEWS, now, came=[node])
+        self._actions.append(LetIn(node))
 
     def handle_admission_failed(self, node: NodeId) -> None:
         """What becomes its own did not reach the joining node: it is not let in, and will ask again."""
@@ -483,7 +485,7 @@ class OneHop(Table):
 
     def _become_member(self, now: float) -> None:
         gateway = self.joining.gateway or self.node_id
-        was_alone = self._serves_alone
+        was_alone, admitters = self._serves_alone, tuple(sorted(self._admitters))
         for node in sorted(self._heard):
             self.members.add(node)
         self._admitters.clear()
@@ -492,7 +494,7 @@ class OneHop(Table):
         if was_alone:
             low, high = self.members.region
             self._actions.append(HandOver(None, high, low))
-        self._actions += [Joined(), NeighborsChanged()]
+        self._actions += [Joined(self.joining.gateway, admitters), NeighborsChanged()]
         for node in sorted(self._links):
             self._tell(node, UpdateType.NEWS, now)
         for node in sorted(self._named):

@@ -57,7 +57,7 @@ def test_the_way_in_step_by_step() -> None:
     assert bench.state is JoinState.RECEIVING
     bench.hear(120, view(predecessors=(ME, 90, 80), successors=(130,)))
     actions = bench.actions()
-    assert actions[0] == Joined()
+    assert actions[0] == Joined(nid(7), (nid(120),))
     assert [action.node for action in actions if isinstance(action, SendUpdate)] == [
         nid(place) for place in (7, 80, 90, 120, 130)
     ]

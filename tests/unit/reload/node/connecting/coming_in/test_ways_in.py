@@ -9,7 +9,7 @@ from node_bench import ME, NodeBench, address, nid, offer
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.node.connecting.bootstrap import DNS_AFTER_S, DNS_PAUSE_S
-from p2psip.reload.node.connecting.ways_in import BEING_DIALLED, WayIn, WaysTried
+from p2psip.reload.node.connecting.coming_in.ways_in import BEING_DIALLED, WayIn, WaysTried
 from p2psip.reload.node.effects import ContactsChanged
 from p2psip.reload.node.limits import CONTACTS_KEPT, WAYS_TRIED_MAX
 from p2psip.reload.paths.dialling import DIAL_MAX_S, SLOWER
