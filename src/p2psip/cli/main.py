@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "up": "Begin an overlay on this machine, or start what there is.",
     "invite": "Print a code with which a machine or a phone joins.",
     "join": "Join an overlay with such a code.",
+    "members": "List, approve and revoke the members of an overlay.",
     "overlay": "Found an overlay, show and change its configuration.",
     "enrollment": "Run the server at which members enroll.",
     "bootstrap": "Run a server at which an overlay is found, that is no peer.",
@@ -53,7 +54,7 @@ COMMANDS: dict[str, str] = {
 
 ROOMS = {
     **dict.fromkeys(("nat", "check", "trunk", "rooms", "directory"), "site"),
-    **dict.fromkeys(("up", "invite", "join"), "joining"),
+    **dict.fromkeys(("up", "invite", "join", "members"), "joining"),
     "bootstrap": "overlay",
     **dict.fromkeys(("decode", "sim"), "tools"),
     "voicemail": "line",

@@ -10,7 +10,7 @@ import typer
 
 from p2psip.cli.keys import KeyType
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password
-from p2psip.cli.terminal.progress import busy
+from p2psip.cli.terminal.progress import busy, tell_of_waiting
 
 if TYPE_CHECKING:
     from p2psip.daemon.state.state import PeerState
@@ -76,6 +76,7 @@ def init(
 
     from p2psip.cli.overlay.options import dns_server
     from p2psip.daemon.init import PeerRequest, init_peer
+    from p2psip.daemon.joining.approval_wait import until_approved
     from p2psip.enrollment.client import parse_fingerprint
     from p2psip.reload.wire.common import SignatureAlgorithm
 
@@ -91,7 +92,9 @@ def init(
         dns=dns_server(dns),
     )
     busy("getting the configuration and enrolling")
-    _tell_of(asyncio.run(init_peer(directory, request)), directory, as_json=as_json)
+    told = tell_of_waiting(as_json=as_json)
+    made = until_approved(lambda: init_peer(directory, request), lambda refused: told(refused, request.name))
+    _tell_of(asyncio.run(made), directory, as_json=as_json)
 
 
 def _tell_of(state: PeerState, directory: Path, *, as_json: bool) -> None:

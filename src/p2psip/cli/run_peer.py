@@ -19,15 +19,20 @@ from p2psip.cli.terminal.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE
 
 
 def replace_process(
-    directory: Path, flags: Mapping[str, object], *, as_json: bool, overlay: Path | None = None
+    directory: Path,
+    flags: Mapping[str, object],
+    *,
+    as_json: bool,
+    overlay: Path | None = None,
+    enrollment_port: int | None = None,
 ) -> None:
     """Become a running peer; `flags` are settings that go before those in peer.toml. With the directory of an overlay
-    its enrollment server runs beside the peer.
+    its enrollment server runs beside the peer, at the port that the overlay's configuration has, or at another one.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     arguments = [str(directory), json.dumps(given), "json" if as_json else "text"]
     if overlay is not None:
-        arguments.append(str(overlay))
+        arguments += [str(overlay), str(enrollment_port or "")]
     os.execv(sys.executable, [sys.executable, "-m", __name__, *arguments])
 
 
@@ -36,12 +41,12 @@ def main(arguments: list[str]) -> None:
     # structlog loads it, if it is there, for coloured tracebacks, which no daemon prints: six megabytes.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from p2psip.daemon.log.log import log_to_stderr
+    from p2psip.daemon.renewing.readmission import state_to_run
     from p2psip.daemon.service import PeerService, StartAnew
-    from p2psip.daemon.state.state import load_state
 
     directory, flags, form, *overlay = arguments
     try:
-        state = load_state(Path(directory), json.loads(flags))
+        state = state_to_run(Path(directory), json.loads(flags))
         log_to_stderr(state.settings.log_format, state.settings.log_level)
         with _enrollment(overlay, state.settings.listen, is_json=form == "json"):
             asyncio.run(PeerService(state).run(_say_json if form == "json" else _say_text))
@@ -56,20 +61,23 @@ def main(arguments: list[str]) -> None:
 
 
 def _enrollment(overlay: list[str], listen: Sequence[str], *, is_json: bool) -> AbstractContextManager[object]:
-    """The enrollment server beside the peer, if there is to be one, at the peer's address."""
+    """The enrollment server beside the peer, if there is to be one, at the peer's address: `overlay` is the directory,
+    and a port if it was said.
+    """
     if not overlay:
         return nullcontext()
     from p2psip.daemon.joining.beside import EnrollmentBeside
     from p2psip.daemon.log.log import say
     from p2psip.net.sockets.addresses import bracketed
 
+    directory, port = overlay
     everywhere = {"0.0.0.0", "::"}.intersection(listen)
-    at = None if everywhere else bracketed(listen[0])
+    at = None if everywhere else f"{bracketed(listen[0])}{f':{port}' if port else ''}"
 
     def ready(url: str) -> None:
         say(json.dumps({"ready": True, "enrollment": url}) if is_json else f"ready {url}")
 
-    return EnrollmentBeside(Path(overlay[0]), at, ready)
+    return EnrollmentBeside(Path(directory), at, ready)
 
 
 def _say_json(facts: Mapping[str, object]) -> None:

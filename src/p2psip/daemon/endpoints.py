@@ -5,17 +5,18 @@ from __future__ import annotations
 import ipaddress
 import resource
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from p2psip.base.address import Address, as_domain, without_zone
+from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.gruu import peer_uri
 from p2psip.daemon.state.dial_plan_file import load_numbering
-from p2psip.daemon.state.settings import PeerSettings
+from p2psip.daemon.state.settings import SETTINGS_FILE, PeerSettings
 from p2psip.daemon.state.state import PeerState
 from p2psip.dundi.values import EntityTerms
 from p2psip.net.peer_host import Endpoints
-from p2psip.net.sockets.addresses import LOOPBACKS, split_host_port, usable_hosts
+from p2psip.net.sockets.addresses import LOOPBACKS, PortTaken, split_host_port, usable_hosts
 from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -50,6 +51,17 @@ def endpoints_of(
         sip if OverlayLinkType.DTLS_UDP_SR in link_types else (),
         None if dundi is None else dundi.local,
     )
+
+
+async def listen_as_set(listen: Callable[[Endpoints], Awaitable[None]], endpoints: Endpoints, state: PeerState) -> None:
+    """Open what is to be open. Raises LocalMisuse, which says which setting has a port that is taken."""
+    try:
+        await listen(endpoints)
+    except PortTaken as error:
+        settings = state.settings
+        others = {settings.overlay_port: "overlay_port", settings.sip_port: "sip_port"}
+        setting = others.get(error.port, "phone_port")
+        raise LocalMisuse(f"{error} ({setting} in {state.directory / SETTINGS_FILE})") from None
 
 
 def listeners_of(endpoints: Endpoints) -> tuple[Listener, ...]:

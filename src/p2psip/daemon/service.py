@@ -27,7 +27,7 @@ from p2psip.coupling.peer_news import BindingsToKeep, Stopped
 from p2psip.daemon.commands import Commands, Enquired
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.directory.directory_service import DirectoryService
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, relay_terms, server_config, unknown_host
+from p2psip.daemon.endpoints import KnownAs, endpoints_of, listen_as_set, relay_terms, server_config, unknown_host
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
@@ -194,7 +194,7 @@ class PeerService:
             )
             control = ControlServer(self._state.directory, self._commands.table())
             try:
-                await self._host.listen(endpoints)
+                await listen_as_set(self._host.listen, endpoints, self._state)
                 self._host.use_media_host(self._known_as.media_host)
                 await control.listen()
                 self._begin(wall, now)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.refusals import (
+    ApprovalPending,
     BadCsr,
     EnrollmentRejected,
     FailedAuthentication,
@@ -16,6 +17,7 @@ from p2psip.enrollment.refusals import (
     InvitationUnknown,
     InvitationUsed,
     InvitationWithdrawn,
+    MembershipRevoked,
     NodeIdsNotAvailable,
     TooManyAttempts,
     Unavailable,
@@ -35,6 +37,11 @@ from p2psip.reload.security.verifier import CertificateVerifier, self_signed_nod
 
 _FINGERPRINT_DIGITS = 64
 
+WORDS_MAX = 512
+"""Of what an enrollment server says instead of a certificate so many bytes are looked at."""
+
+_TOKEN_SHOWN_MAX = 64
+
 _MEANINGS: dict[str, str] = {
     FailedAuthentication.token: "the user name or the password is wrong",
     UsernameNotAvailable.token: "the user name asked for is not this account's to use, or is taken",
@@ -44,6 +51,7 @@ _MEANINGS: dict[str, str] = {
     InvitationExpired.token: "the invitation has expired: ask for another code",
     InvitationUsed.token: "the invitation has been used already: ask for another code",
     InvitationWithdrawn.token: "the invitation was withdrawn: ask for another code",
+    MembershipRevoked.token: "the overlay's operator has revoked this member, or does not want it",
     TooManyAttempts.token: "too many wrong passwords or codes; wait a few minutes",
     Unavailable.token: "it cannot serve anybody now; see its log",
 }
@@ -54,11 +62,20 @@ _MEANINGS_FOR_RENEWAL = {
 
 
 class EnrollmentRefused(RequestFailed):
-    """The enrollment server said no; `token` is its word (11.3), empty if it had none."""
+    """The enrollment server said no; `token` is its word (11.3), empty if it had none.
 
-    def __init__(self, what: str, causes: tuple[Cause, ...], token: str) -> None:
+    Of who waits for being approved, `approver` is by whom.
+    """
+
+    def __init__(self, what: str, causes: tuple[Cause, ...], token: str, approver: str = "") -> None:
         super().__init__(what, causes)
         self.token = token
+        self.approver = approver
+
+    @property
+    def is_pending(self) -> bool:
+        """True if it need only ask again, until it is approved."""
+        return self.token == ApprovalPending.token
 
     @property
     def is_final(self) -> bool:
@@ -155,9 +172,15 @@ def read_answer(
     """The certificate in an enrollment server's answer; EnrollmentRefused with its word if there is none."""
     if status == 200 and content_type.partition(";")[0].strip().lower() == PKIX_CERT:
         return body
-    token = body[:64].decode("ascii", "replace").strip() if content_type.startswith("text/plain") else ""
+    text = body[:WORDS_MAX].decode("ascii", "replace") if content_type.startswith("text/plain") else ""
+    token, approver = text.partition("\n")[0].strip(), ""
+    if token == ApprovalPending.token:
+        # What comes from elsewhere is shown to people.
+        approver = "".join(filter(str.isprintable, text.partition("\n")[2].partition("\n")[0])) or "the operator"
+        cause = Cause(server, f"it waits for {approver}, who approves new members", now)
+        raise EnrollmentRefused("not enrolled yet", (cause,), token, approver)
     meanings = _MEANINGS | _MEANINGS_FOR_RENEWAL if is_renewal else _MEANINGS
-    said = meanings.get(token) or f"HTTP status {status}{f', {token!r}' if token else ''}"
+    said = meanings.get(token) or f"HTTP status {status}{f', {token[:_TOKEN_SHOWN_MAX]!r}' if token else ''}"
     raise EnrollmentRefused("not enrolled", (Cause(server, said, now),), token)
 
 

@@ -89,6 +89,10 @@ class InvitationStore(Protocol):
         """The invitation with this token."""
         ...
 
+    def invitation_numbered(self, number: int) -> Invitation:
+        """One that there was."""
+        ...
+
     def redeem(self, invitation: Invitation, account: Account, issue: Issue, date: float) -> bool:
         """Remember who was admitted, with the account if it is new, and the certificate: all or nothing.
 

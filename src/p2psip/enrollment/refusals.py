@@ -3,6 +3,7 @@
 * EnrollmentRejected: a RequestRejected; `code` is the HTTP status, `token` the body
     * FailedAuthentication, UsernameNotAvailable, NodeIdsNotAvailable, BadCsr: the RFC's tokens, with 403
     * InvitationUnknown, InvitationExpired, InvitationUsed, InvitationWithdrawn: ours, with 403
+    * ApprovalPending, MembershipRevoked: ours, with 403
     * BadForm, NotAcceptable, TooManyAttempts, Unavailable: ours, for what the RFC has no token for;
       "If the client receives an unknown token in the body, it SHOULD treat it as a failure for an unknown reason."
 """
@@ -18,6 +19,11 @@ class EnrollmentRejected(RequestRejected):
     code = 403
     token: str
     retry_after_s: int | None = None
+
+    @property
+    def body(self) -> bytes:
+        """ "a body of type "text/plain" and body that consists of one of the tokens"."""
+        return self.token.encode()
 
 
 class FailedAuthentication(EnrollmentRejected):
@@ -66,6 +72,28 @@ class InvitationWithdrawn(EnrollmentRejected):
     """Whoever gave it has taken it back, or is no member any more."""
 
     token = "invitation_withdrawn"
+
+
+class ApprovalPending(EnrollmentRejected):
+    """The operator has not approved this new member yet; the body says after the token, in a line, who that is."""
+
+    token = "approval_pending"
+    retry_after_s = 10
+
+    def __init__(self, approver: str) -> None:
+        super().__init__(f"{approver} has not approved it yet")
+        self.approver = approver
+
+    @property
+    def body(self) -> bytes:
+        """The token, and whom it waits for."""
+        return f"{self.token}\n{self.approver}".encode()
+
+
+class MembershipRevoked(EnrollmentRejected):
+    """The operator has revoked this member, or refused it."""
+
+    token = "membership_revoked"
 
 
 class BadForm(EnrollmentRejected):

@@ -6,7 +6,8 @@ certificate; the store. Whoever proves an account's password may enroll
 - the account's own user name (a person's lines), and
 - any `peer-NAME` that nobody else has: the name then belongs to the account.
 
-Whoever has the token of an invitation in the place of a password gets what that admits (`invitations`).
+Whoever has the token of an invitation in the place of a password gets what that admits (`invitations`). Whom the
+operator wants to approve first waits until then, and whom he has revoked gets nothing (`admission`).
 
 A request without user name, password and token renews what was issued to the key of its CSR: the CSR's signature proves
 the key, the result is of use to nobody else, and a peer can renew itself without keeping a password.
@@ -27,12 +28,14 @@ from p2psip.base.ids import NODE_ID_LENGTHS, NodeId
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, AccountStore, Issue, StoreFailed
+from p2psip.enrollment.admission import AdmissionStore, Applicant, check_room, is_another_s
 from p2psip.enrollment.csr import CertificateRequest, read_request
 from p2psip.enrollment.form import EnrollmentForm, check_accept, read_form
 from p2psip.enrollment.invitations import Invitation, InvitationStore, check_invitation, token_hash
 from p2psip.enrollment.passwords import Cost, hash_password
 from p2psip.enrollment.protocol import PKIX_CERT
 from p2psip.enrollment.refusals import (
+    ApprovalPending,
     BadCsr,
     EnrollmentRejected,
     FailedAuthentication,
@@ -40,6 +43,7 @@ from p2psip.enrollment.refusals import (
     InvitationUnknown,
     InvitationUsed,
     InvitationWithdrawn,
+    MembershipRevoked,
     NodeIdsNotAvailable,
     TooManyAttempts,
     Unavailable,
@@ -74,6 +78,8 @@ class EnrollmentPolicy:
     signature_algorithms: frozenset[SignatureAlgorithm]
     node_id_length: int = NODE_ID_LENGTHS[0]
     lifetime_s: float = CERTIFICATE_LIFETIME_S
+    waives_approval: bool = False
+    """True where it is the operator himself who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class _Case:
     source: str
     account: str = ""
     user: str = ""
+    asks_again: bool = False
+    """True for who waits for its approval, and has been told so."""
 
     @property
     def guesser(self) -> tuple[str, str]:
@@ -130,7 +138,7 @@ class _Pending:
     nodeids: int
 
 
-class MembershipStore(AccountStore, InvitationStore, Protocol):
+class MembershipStore(AccountStore, InvitationStore, AdmissionStore, Protocol):
     """All that the server remembers."""
 
 
@@ -219,6 +227,8 @@ class EnrollmentServer:
 
     def _authenticate(self, case: _Case, form: EnrollmentForm, request: CertificateRequest, now: float) -> None:
         """By the token of an invitation; by password, whose check is asked for; without either, by the key."""
+        if self._ask_again(case, request, form.nodeids, now):
+            return
         if form.invitation is not None:
             self._admit(case, form, form.invitation, request, now)
             return
@@ -273,6 +283,7 @@ class EnrollmentServer:
             self._attempts.charge(case.guesser, now)
             raise
         assert invitation is not None, "it was just checked"
+        check_room(invitation, self._store.applicants_by(invitation.number), request.user, request.key_hash)
         account = self._invited_account(request.user, date)
         case.account = account.name
         self._grant(case, account, request, form.nodeids, now, invitation)
@@ -285,6 +296,49 @@ class EnrollmentServer:
         if self._store.owner(user) not in (None, user):
             raise UsernameNotAvailable("the name is another account's")
         return known or Account(user, "", created=date)
+
+    def _ask_again(self, case: _Case, request: CertificateRequest, nodeids: int, now: float) -> bool:
+        """Who waits, or has waited, for its approval: its key proves it, whatever else comes with it."""
+        applicant = self._store.applicant(request.user)
+        if applicant is None or applicant.key_hash != request.key_hash:
+            return False
+        if self._store.holding(request.user, request.key_hash) is not None:
+            return False
+        case.account, case.asks_again = applicant.account, True
+        account, invitation = self._store.account(applicant.account), None
+        if applicant.invitation is not None:
+            invitation = self._store.invitation_numbered(applicant.invitation)
+            # It has come in time; but who was to be let in by nobody is not let in later.
+            if invitation.is_withdrawn or self._store.account(invitation.inviter) is None:
+                raise InvitationWithdrawn(f"invitation {invitation.number} of {invitation.inviter}: withdrawn")
+            account = self._invited_account(request.user, self._clock.date(now))
+        if account is None:
+            raise FailedAuthentication("the account has gone")
+        self._grant(case, account, request, nodeids, now, invitation)
+        return True
+
+    def _check_admission(
+        self, case: _Case, account: Account, request: CertificateRequest, invitation: Invitation | None, date: float
+    ) -> None:
+        """What the operator has said of this member, or has yet to say. Raises what to answer if that is no yes."""
+        for name in dict.fromkeys((request.user, account.name)):
+            if self._store.revocation(name) is not None:
+                raise MembershipRevoked(f"{name} was revoked")
+        if self._policy.waives_approval or self._store.owner(request.user) is not None:
+            return
+        asked = self._store.applicant(request.user)
+        if asked is not None and is_another_s(asked, account, request.key_hash):
+            raise UsernameNotAvailable("somebody else has asked for the name")
+        if not self._store.requires_approval() or (asked is not None and asked.approved is not None):
+            return
+        others = [each.member for each in self._store.applicants_of(account.name) if each.member != request.user]
+        if sum(self._store.owner(member) is None for member in others) >= account.quota:
+            raise NodeIdsNotAvailable(f"as many of this account wait for their approval as its quota, {account.quota}")
+        number = None if invitation is None else invitation.number
+        new = Applicant(request.user, account.name, request.key_hash, date, case.source, number)
+        if not self._store.apply(new):
+            raise UsernameNotAvailable("somebody else has asked for the name")
+        raise ApprovalPending(self._store.administrator())
 
     def _renew(self, case: _Case, request: CertificateRequest, nodeids: int, now: float) -> None:
         holding = self._store.holding(request.user, request.key_hash)
@@ -314,6 +368,7 @@ class EnrollmentServer:
     ) -> None:
         """Everything is proven: choose the Node-IDs, make the certificate, remember it, hand it out."""
         date = self._clock.date(now)
+        self._check_admission(case, account, request, invitation, date)
         node_ids = self._node_ids(account, request, nodeids, date)
         validity = Validity.at(date, self._policy.lifetime_s)
         certificate = self._anchor.issue(request.key, request.user, node_ids, self._rng, validity)
@@ -345,10 +400,13 @@ class EnrollmentServer:
                 return node_id
 
     def _reject(self, case: _Case, rejection: EnrollmentRejected) -> None:
-        # "a body of type "text/plain" and body that consists of one of the tokens".
-        body = rejection.token.encode()
-        self._effects.append(Respond(case.number, rejection.code, "text/plain", body, rejection.retry_after_s))
-        is_warning = isinstance(rejection, TooManyAttempts | Unavailable)
+        answer = Respond(case.number, rejection.code, "text/plain", rejection.body, rejection.retry_after_s)
+        self._effects.append(answer)
+        is_pending = isinstance(rejection, ApprovalPending)
+        if is_pending and case.asks_again:
+            # It asks every few seconds, for days perhaps.
+            return
+        is_warning = is_pending or isinstance(rejection, TooManyAttempts | Unavailable)
         self._note(case, rejection.token, is_warning=is_warning, reason=str(rejection))
 
     def _note(self, case: _Case, outcome: str, *, is_warning: bool = False, **facts: object) -> None:

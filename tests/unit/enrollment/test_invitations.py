@@ -2,79 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 from pathlib import Path
 
 import httpx2
 import pytest
-from accounts import CHEAP, accounts
+from accounts import accounts
+from enrollment_door import ALICE, HOUR_S, TOKEN, Door
 
-from p2psip.base.effects import Note
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.invitations import Invitation, Invited, in_words, parse_lifetime, token_hash
-from p2psip.enrollment.server import CERTIFICATE_LIFETIME_S, EnrollmentPolicy, EnrollmentServer, Post, Respond
+from p2psip.enrollment.server import CERTIFICATE_LIFETIME_S, Post, Respond
 from p2psip.net.disk.account_database import AccountDatabase
-from p2psip.reload.security.roles import Member
-from p2psip.sim.membership import DATE, OVERLAY, Club, key
+from p2psip.sim.membership import DATE, OVERLAY, key
 
-TOKEN = bytes(range(10))
-ALICE = f"alice@{OVERLAY}"
 CAROL = f"carol@{OVERLAY}"
 VALLEY = f"peer-valley@{OVERLAY}"
-HOUR_S = 3600.0
-
-
-class Door:
-    """A server that alice has invited somebody to."""
-
-    def __init__(self, directory: Path) -> None:
-        self.club = Club.of()
-        accounts(directory, [("alice", "alice's secret")]).close()
-        self.store = AccountDatabase.open(directory / "accounts.db")
-        self.now = 1000.0
-        policy = EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms)
-        clock = WallClock(DATE - self.now)
-        self.server = EnrollmentServer(policy, self.club.anchor, self.store, random.Random(7), clock, CHEAP)
-        self.notes: list[Note] = []
-        self.source = "192.0.2.1"
-
-    def invite(self, token: bytes = TOKEN, **terms: object) -> Invitation:
-        """An invitation of alice's that lasts an hour."""
-        said = {"inviter": ALICE, "expires": self.date + HOUR_S, "created": self.date} | terms
-        return self.store.invite(Invitation(**said), token_hash(token))  # type: ignore[arg-type]
-
-    @property
-    def date(self) -> float:
-        return DATE + self.now - 1000.0
-
-    def ask(self, user: str, number: int = 1, *, token: bytes | None = TOKEN, text: str = "", **fields: str) -> Respond:
-        """What is answered to a request with a token, and key `number`."""
-        if token is not None:
-            fields["invitation"] = text or token.hex()
-        files = {"csr": ("request.p10", make_request(key(number=number), user), "application/pkcs10")}
-        request = httpx2.Request("POST", "https://x/", data=fields, files=files)
-        post = Post(request.headers["content-type"], request.read(), "application/pkix-cert", self.source)
-        self.server.handle_request(1, post, self.now)
-        effects = self.server.drain()
-        self.notes += [effect for effect in effects if isinstance(effect, Note)]
-        (answer,) = [effect for effect in effects if isinstance(effect, Respond)]
-        return answer
-
-    def enter(self, user: str, number: int = 1, **fields: object) -> Member:
-        """A request that succeeds: who the certificate makes one."""
-        answer = self.ask(user, number, **fields)  # type: ignore[arg-type]
-        assert answer.status == 200, answer.body
-        return self.club.verifier.check([answer.body], DATE, True)
-
-    def refusal(self, user: str, number: int = 1, **fields: object) -> str:
-        """A request that is refused: the token of 11.3, or of ours."""
-        answer = self.ask(user, number, **fields)  # type: ignore[arg-type]
-        assert answer.status != 200
-        return answer.body.decode()
 
 
 @pytest.fixture
@@ -254,15 +199,27 @@ def test_what_was_invited_at_one_server_is_not_invited_at_its_delegate(door: Doo
     door.enter(VALLEY)
 
 
-def test_a_file_of_a_release_without_invitations_gets_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "lacks"),
+    [
+        (1, ["invitation_use", "invitation", "applicant", "revocation", "admission"]),
+        (2, ["applicant", "revocation", "admission"]),
+    ],
+)
+def test_a_file_of_an_earlier_release_gets_what_it_lacks(tmp_path: Path, version: int, lacks: list[str]) -> None:
     accounts(tmp_path, [("alice", "alice's secret")]).close()
     connection = sqlite3.connect(tmp_path / "accounts.db")
-    connection.executescript("DROP TABLE invitation_use; DROP TABLE invitation; PRAGMA user_version = 1")
+    for table in lacks:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"PRAGMA user_version = {version}")
+    connection.commit()
     connection.close()
     for _ in range(2):
         database = AccountDatabase.open(tmp_path / "accounts.db")
         assert database.account(ALICE) is not None
-        assert [row[0] for row in database._execute("PRAGMA user_version")] == [2]
+        assert [row[0] for row in database._execute("PRAGMA user_version")] == [3]
+        assert (database.invitations(), database.applicants(), database.revocations()) == ([], [], [])
+        assert not database.requires_approval()
         database.close()
 
 

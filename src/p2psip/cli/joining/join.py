@@ -11,7 +11,7 @@ import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.joining import settings_of
-from p2psip.cli.terminal.progress import busy
+from p2psip.cli.terminal.progress import busy, tell_of_waiting
 from p2psip.net.disk.home import MachineHome
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ HELP = """Join an overlay with the code that `p2psip invite` has printed on one 
 
 A code for a machine makes this one a peer, and runs it, in the foreground: it gets the overlay's configuration from
 the machine that has invited, believes it only if it has the trust anchor of the code, and enrolls. Later `p2psip up`
-starts it again. A code for a phone (carol@club.example/...) adds a line to the peer that is here, and prints what to
-type into the phone. May be repeated after a failure: that uses nothing up.
+starts it again. Where the operator approves new members, it says for whom it waits, and goes on by itself; after a
+restart `p2psip up` does. A code for a phone (carol@club.example/...) adds a line to the peer that is here, and prints
+what to type into the phone. May be repeated after a failure: that uses nothing up.
 
 Example:
 
@@ -34,7 +35,8 @@ Example:
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(help=HELP)
+# A code that a mail program has broken into lines, or a person has typed in groups, has words that begin with a dash.
+@app.command(help=HELP, context_settings={"ignore_unknown_options": True})
 def join(
     code: Annotated[list[str], typer.Argument(metavar="CODE", help="What `p2psip invite` has printed.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call this peer. [the host name]")] = None,
@@ -52,18 +54,28 @@ def join(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Make what the code is for; become the peer."""
-    from p2psip.daemon.control_client import is_running
     from p2psip.enrollment.join_codes import JoinCode
 
-    said, settings = JoinCode.parse("".join(code)), settings_of(listen)
+    if options := [word for word in code if word.startswith("--")]:
+        raise LocalMisuse(f"there is no option {options[0].partition('=')[0]}. Try --help.")
+    settings, said = settings_of(listen), JoinCode.parse("".join(code))
     directory = peer if peer is not None else MachineHome.usual().peer
-    state = _machine(directory, said, name, settings, as_json=as_json)
-    if said.user:
-        _line(state, said, as_json=as_json)
-    if not said.admits_machine or (said.user and is_running(directory)):
+    join_with(directory, said, name, settings, as_json=as_json)
+
+
+def join_with(
+    directory: Path, code: JoinCode, name: str | None, settings: Mapping[str, object], *, as_json: bool
+) -> None:
+    """Do what the code is for, and become the peer if it is for a machine; without a name it is the host's."""
+    from p2psip.daemon.control_client import is_running
+
+    state = _machine(directory, code, name, settings, as_json=as_json)
+    if code.user:
+        _line(state, code, as_json=as_json)
+    if not code.admits_machine or (code.user and is_running(directory)):
         return
     if is_running(directory):
-        raise LocalMisuse(f"this machine is in {said.overlay} already, and its peer runs")
+        raise LocalMisuse(f"this machine is in {code.overlay} already, and its peer runs")
     from p2psip.cli.run_peer import replace_process
 
     replace_process(directory, {}, as_json=as_json)
@@ -89,7 +101,8 @@ def _machine(
         )
     busy("getting the configuration and enrolling")
     wanted = name if name is not None else host_name()
-    state = asyncio.run(join_overlay(directory, code, wanted, settings, may_count=name is None))
+    told = tell_of_waiting(as_json=as_json)
+    state = asyncio.run(join_overlay(directory, code, wanted, settings, told, may_count=name is None))
     facts: dict[str, Any] = {
         "overlay": state.configuration.instance_name,
         "user": state.identity.user,
@@ -112,7 +125,7 @@ def _line(state: PeerState, code: JoinCode, *, as_json: bool) -> None:
 
     password = generate_phone_password(random.SystemRandom())
     busy(f"enrolling {code.user}@{code.overlay}")
-    identity = asyncio.run(join_line(state, code, password))
+    identity = asyncio.run(join_line(state, code, password, tell_of_waiting(as_json=as_json)))
     is_served = reload_lines(state.directory)
     server = _server(state)
     facts = {

@@ -11,7 +11,7 @@ import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password, new_password
-from p2psip.cli.terminal.progress import busy
+from p2psip.cli.terminal.progress import busy, tell_of_waiting
 from p2psip.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def add(
     """Enroll, write, tell the running peer."""
     import asyncio
 
+    from p2psip.daemon.joining.approval_wait import until_approved
     from p2psip.daemon.lines.line_setup import set_up_line
     from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.passwords import generate_password, generate_phone_password
@@ -66,7 +67,11 @@ def add(
     make_up = generate_password if long_password else generate_phone_password
     phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}", make_up)
     busy(f"enrolling {aor}")
-    identity = asyncio.run(set_up_line(state, aor, account_password, phone_password))
+    told = tell_of_waiting(as_json=as_json)
+    made = until_approved(
+        lambda: set_up_line(state, aor, account_password, phone_password), lambda refused: told(refused, aor)
+    )
+    identity = asyncio.run(made)
     served = reload_lines(peer)
     facts = {"user": aor, "node_id": str(identity.node_id), "served": served}
     if is_made_up:

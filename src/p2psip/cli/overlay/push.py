@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
+
+if TYPE_CHECKING:
+    from p2psip.net.disk.overlay_directory import OverlayDirectory
 
 PUSH_HELP = """Hand the signed configuration to the running peers.
 
@@ -43,24 +46,13 @@ def push(
     """Give it to the peer, look what becomes of it."""
     from p2psip.cli.overlay.edit import kind_of
     from p2psip.daemon.control_client import ask_peer
-    from p2psip.net.disk.files import read_file
     from p2psip.net.disk.overlay_directory import OverlayDirectory
-    from p2psip.reload.config.sequence import is_newer
 
     overlay = OverlayDirectory(directory)
     if overlay.difference():
         raise LocalMisuse(f"there is a draft that is not signed: `p2psip overlay sign {directory}` first")
     wanted = overlay.document().configuration.sequence
-    known: Any = ask_peer(peer, "configuration")
-    if known["overlay"] != overlay.document().configuration.instance_name:
-        raise LocalMisuse(f"the peer in {peer} is of the overlay {known['overlay']}")
-    if is_newer(known["sequence"], wanted):
-        raise LocalMisuse(
-            f"{directory} has configuration {wanted}, the peer in {peer} a newer one, {known['sequence']}:"
-            f" copy {peer}/config.xml into {directory}, and make your change again"
-        )
-    if known["sequence"] != wanted:
-        known = ask_peer(peer, "configure", document=read_file(overlay.document_path).decode())
+    known = hand_over(overlay, peer)
     if known["obstacles"]:
         raise RequestFailed(
             f"the peer has passed on configuration {wanted} and leaves the overlay, as it is not capable of it: "
@@ -69,12 +61,40 @@ def push(
     if kind:
         blocks = overlay.kind_blocks([kind_of(text) for text in kind])
         known = ask_peer(peer, "configure", kinds=[block.decode() for block in blocks])
-    ends_at = time.monotonic() + wait
+    known = await_neighbours(peer, known, wanted, wait)
+    _report(known, wanted, kind or [], as_json=as_json)
+    return 1 if _lacking(known, wanted) else 0
+
+
+def hand_over(overlay: OverlayDirectory, peer: Path) -> Any:
+    """Give a running peer the configuration, and have it pass that on; what it knows then. Raises LocalMisuse."""
+    from p2psip.daemon.control_client import ask_peer
+    from p2psip.net.disk.files import read_file
+    from p2psip.reload.config.sequence import is_newer
+
+    wanted = overlay.document().configuration
+    known: Any = ask_peer(peer, "configuration")
+    if known["overlay"] != wanted.instance_name:
+        raise LocalMisuse(f"the peer in {peer} is of the overlay {known['overlay']}")
+    if is_newer(known["sequence"], wanted.sequence):
+        raise LocalMisuse(
+            f"{overlay.path} has configuration {wanted.sequence}, the peer in {peer} a newer one, {known['sequence']}:"
+            f" copy {peer}/config.xml into {overlay.path}, and make your change again"
+        )
+    if known["sequence"] == wanted.sequence:
+        return known
+    return ask_peer(peer, "configure", document=read_file(overlay.document_path).decode())
+
+
+def await_neighbours(peer: Path, known: Any, wanted: int, wait_s: float) -> Any:
+    """What the peer knows when all its neighbours have shown to have the configuration, or that takes too long."""
+    from p2psip.daemon.control_client import ask_peer
+
+    ends_at = time.monotonic() + wait_s
     while _lacking(known, wanted) and time.monotonic() < ends_at:
         time.sleep(POLL_S)
         known = ask_peer(peer, "configuration")
-    _report(known, wanted, kind or [], as_json=as_json)
-    return 1 if _lacking(known, wanted) else 0
+    return known
 
 
 def _lacking(known: Any, wanted: int) -> list[str]:

@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import httpx2
@@ -17,7 +18,6 @@ from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.enrollment import CERTIFICATE_DAYS, policy_of
 from p2psip.daemon.init import make_directory, peer_key, preferred_algorithm, save_peer
-from p2psip.daemon.joining.inviting import first_admin
 from p2psip.daemon.state.settings import make_settings
 from p2psip.daemon.state.state import PeerState
 from p2psip.enrollment.accounts import QUOTA_ADMIN, Account
@@ -51,7 +51,9 @@ def made_up_name(host_name: str, rng: random.Random) -> str:
     return f"{bare}-{''.join(rng.choices('abcdefghjkmnpqrstuvwxyz23456789', k=4))}.{PRIVATE_TOP}"
 
 
-def found_here(path: Path, name: str, host: str | None, rng: random.Random, date: float) -> OverlayDirectory:
+def found_here(
+    path: Path, name: str, host: str | None, rng: random.Random, date: float, port: int = ENROLLMENT_PORT
+) -> OverlayDirectory:
     """A new overlay whose enrollment server and first peer are this machine, at `host` or where it is reached.
 
     Its administrator has no password: who has the directory needs none. Raises LocalMisuse.
@@ -62,7 +64,7 @@ def found_here(path: Path, name: str, host: str | None, rng: random.Random, date
     host = without_zone(host or own_address())
     if host in LOOPBACKS.values():
         raise LocalMisuse("this machine has no network, and others would seek it in vain: connect it, or say --listen")
-    url = f"https://{join_host_port(host, ENROLLMENT_PORT)}{ENROLL_PATH}"
+    url = f"https://{join_host_port(host, port)}{ENROLL_PATH}"
     nodes = [BootstrapNode(host, BOOTSTRAP_PORT)]
     admin = account_name(ADMIN, name)
     founding = found(name, admin, Terms(), rng, date, enrollment_servers=[url], bootstrap_nodes=nodes)
@@ -95,8 +97,8 @@ def enroll_here(overlay: OverlayDirectory, user: str, key: PrivateKey) -> Certif
     configuration, token = overlay.document().configuration, rng.randbytes(TOKEN_BYTES)
     accounts = overlay.accounts()
     try:
-        accounts.invite(Invitation(first_admin(accounts), date + MOMENT_S, created=date), token_hash(token))
-        policy = policy_of(configuration, CERTIFICATE_DAYS * DAY_S)
+        accounts.invite(Invitation(accounts.administrator(), date + MOMENT_S, created=date), token_hash(token))
+        policy = replace(policy_of(configuration, CERTIFICATE_DAYS * DAY_S), waives_approval=True)
         # It checks no password.
         server = EnrollmentServer(policy, overlay.anchor(), accounts, rng, WallClock(date - now), Cost(1, 1, 1))
         server.handle_request(1, _post(make_request(key, user), token), now)

@@ -59,11 +59,6 @@ def is_enrolling(code: JoinCode) -> bool:
     return False
 
 
-def first_admin(accounts: AccountDatabase) -> str:
-    """The administrator that has been there the longest; there always is one."""
-    return min((account for account in accounts.accounts() if account.is_admin), key=lambda each: each.created).name
-
-
 def _trust_anchor(overlay: OverlayDirectory, configuration: OverlayConfiguration) -> bytes:
     """The one of the directory, or, where that has an authority below it, the one of the configuration."""
     anchor = overlay.anchor()
@@ -72,7 +67,7 @@ def _trust_anchor(overlay: OverlayDirectory, configuration: OverlayConfiguration
 
 def _inviter(accounts: AccountDatabase, name: str, overlay: str) -> str:
     if not name:
-        return first_admin(accounts)
+        return accounts.administrator()
     user = full_name(name, overlay)
     if accounts.account(user) is None:
         raise LocalMisuse(f"there is no account {user} that could invite: `p2psip user list` lists them")

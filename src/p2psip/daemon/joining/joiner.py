@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.daemon.init import PeerRequest, init_peer
+from p2psip.daemon.joining.approval_wait import PendingJoin, forget_pending, save_pending, until_approved
 from p2psip.daemon.lines.line_setup import set_up_line
 from p2psip.daemon.state.kept import CONTACTS_FILE, save_contacts
 from p2psip.daemon.state.state import PeerState
@@ -28,33 +29,60 @@ NAMES_MAX = 100
 
 
 async def join_overlay(
-    directory: Path, code: JoinCode, name: str, settings: Mapping[str, object], *, may_count: bool
+    directory: Path,
+    code: JoinCode,
+    name: str,
+    settings: Mapping[str, object],
+    told: Callable[[EnrollmentRefused, str], None],
+    *,
+    may_count: bool,
 ) -> PeerState:
     """The state directory of a new peer. May be repeated after a failure, also with the same code.
 
-    With `may_count` it is `NAME-2` where NAME is taken. Raises LocalMisuse or RequestFailed.
+    With `may_count` it is `NAME-2` where NAME is taken. Where the operator approves new members it takes as long as he
+    does: `told` is whom it waits for, and under which name. Raises LocalMisuse or RequestFailed.
     """
     url, document, trusted = await _find(code)
     request = PeerRequest(url, trusted, name, settings=settings, invitation=code.token, document=document)
     for _ in range(NAMES_MAX if may_count else 1):
         try:
-            state = await init_peer(directory, request)
+            state = await _init(directory, code, request, told)
         except EnrollmentRefused as refused:
+            forget_pending(directory)
             if refused.token != UsernameNotAvailable.token or not may_count:
                 raise
             request = replace(request, name=_next(request.name, code.overlay))
         else:
             _remember(directory, code, document)
+            forget_pending(directory)
             return state
     raise LocalMisuse(f"{name} and all that is like it is taken: choose another one with --name")
 
 
-async def join_line(state: PeerState, code: JoinCode, phone_password: str) -> CertifiedIdentity:
-    """A line of the code's user at this peer. Raises LocalMisuse or RequestFailed."""
+async def _init(
+    directory: Path, code: JoinCode, request: PeerRequest, told: Callable[[EnrollmentRefused, str], None]
+) -> PeerState:
+    """The same by one name, which a restart goes on with if it has to wait."""
+
+    def pending(refused: EnrollmentRefused) -> None:
+        save_pending(directory, PendingJoin(str(code), request.name, dict(request.settings)))
+        told(refused, peer_name(request.name, code.overlay))
+
+    return await until_approved(lambda: init_peer(directory, request), pending)
+
+
+async def join_line(
+    state: PeerState, code: JoinCode, phone_password: str, told: Callable[[EnrollmentRefused, str], None]
+) -> CertifiedIdentity:
+    """A line of the code's user at this peer; `told` as for a machine. Raises LocalMisuse or RequestFailed."""
     check_overlay(state, code)
     servers = [f"{url}{ENROLL_PATH}" for url in _urls(code)]
     aor = f"{code.user}@{code.overlay}"
-    return await set_up_line(state, aor, None, phone_password, invitation=code.token, servers=servers)
+
+    def attempt() -> Awaitable[CertifiedIdentity]:
+        return set_up_line(state, aor, None, phone_password, invitation=code.token, servers=servers)
+
+    return await until_approved(attempt, lambda refused: told(refused, aor))
 
 
 def check_overlay(state: PeerState, code: JoinCode) -> None:

@@ -105,11 +105,14 @@ async def refetch_in_process(directory: Path) -> bytes:
 
 def main(arguments: list[str]) -> int:
     """The exit status."""
-    from p2psip.daemon.state.state import load_state
+    from p2psip.daemon.state.settings import load_settings
+    from p2psip.daemon.state.state import load_document
     from p2psip.net.https.client import refetch_configuration
 
+    directory = Path(arguments[0])
     try:
-        raw = asyncio.run(refetch_configuration(load_state(Path(arguments[0])).configuration))
+        document = load_document(directory, load_settings(directory).fingerprint)
+        raw = asyncio.run(refetch_configuration(document.configuration))
     except P2psipError as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1

@@ -6,6 +6,7 @@ phones.json     which phones are registered: until they register again, a restar
 services.json   which services it announces (RFC 7374): a restart announces them again
 directory.bin   what it has of the directory (daemon/directory)
 role.json       whether it is a peer or a client, where it finds that out
+joining.json    what it was told when it joined, as long as it waits to be approved (daemon/joining)
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ PHONES_FILE = "phones.json"
 KINDS_FILE = "kinds.json"
 SERVICES_FILE = "services.json"
 ROLE_FILE = "role.json"
+JOINING_FILE = "joining.json"
 CONTACTS_MAX = 100
 
 T = TypeVar("T")

@@ -28,7 +28,7 @@ from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
 from p2psip.reload.security.certificates import chain_to_pem
-from p2psip.reload.security.errors import SecurityError
+from p2psip.reload.security.errors import CertificateProblem, SecurityError, UntrustedCertificate
 from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import PrivateKey, key_to_pem
 from p2psip.reload.security.verifier import CertificateVerifier
@@ -39,6 +39,10 @@ DOCUMENT_FILE = "config.xml"
 VERIFIED_FILE = "verified.json"
 KEY_FILE = "peer.key"
 CERTIFICATE_FILE = "peer.crt"
+
+
+class Expelled(LocalMisuse):
+    """The configuration that is here revokes this peer's certificate."""
 
 
 class _Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +115,9 @@ def load_identity(
             raise LocalMisuse(f"it has {len(member.node_ids)} Node-IDs: node_index {node_index} is none of them")
         chosen = member.node_ids[node_index - 1]
         return CertifiedIdentity(key, chain, chosen, node_id_length=configuration.node_id_length)
+    except UntrustedCertificate as error:
+        kind = Expelled if error.problem is CertificateProblem.BAD_NODE else LocalMisuse
+        raise kind(f"{path}: {error}") from None
     except (SecurityError, LocalMisuse) as error:
         raise LocalMisuse(f"{path}: {error}") from None
 

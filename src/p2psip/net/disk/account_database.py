@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,16 @@ from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, Holding, Issue, StoreFailed
 from p2psip.enrollment.invitations import Invitation, InvitationUse, Invited
 from p2psip.enrollment.user_names import is_peer_name
+from p2psip.net.disk.admission_tables import ADMISSION, AdmissionTables, HeldNode
 
 Row = tuple[Any, ...]
 
 APPLICATION_ID = 0x50325041
 """Marks the file as ours ("P2PA")."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BEFORE_INVITATIONS = 1
+BEFORE_ADMISSION = 2
 BUSY_TIMEOUT_S = 5.0
 
 # A Node-ID stays when its account goes: nobody else may ever get it.
@@ -77,19 +79,10 @@ CREATE TABLE node (
 );
 CREATE INDEX node_holding ON node (holding);
 {_INVITATIONS}
+{ADMISSION}
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {SCHEMA_VERSION};
 """
-
-
-@dataclass(frozen=True, slots=True)
-class HeldNode:
-    """A Node-ID that an account holds: as whom, until when its certificate is valid, and whether it is revoked."""
-
-    user: str
-    node_id: NodeId
-    not_after: float
-    is_revoked: bool = False
 
 
 def _nothing_revoked() -> Collection[NodeId]:
@@ -100,7 +93,7 @@ class _NotToBeHad(Exception):  # no error
     """What has been written in this transaction is not to stay."""
 
 
-class AccountDatabase:
+class AccountDatabase(AdmissionTables):
     """An AccountStore on disk, and what administrators do with it.
 
     `revoked` says which Node-IDs the configuration revokes at this moment (bad-node): they count for nothing, and
@@ -132,6 +125,7 @@ class AccountDatabase:
         with contextlib.closing(other):
             self._connection.backup(other._connection)
             other._execute("UPDATE invitation SET is_withdrawn = 1")
+            other._execute("DELETE FROM applicant")
 
     @classmethod
     def open(cls, path: Path, revoked: Callable[[], Collection[NodeId]] = _nothing_revoked) -> AccountDatabase:
@@ -143,12 +137,12 @@ class AccountDatabase:
             marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
         except sqlite3.Error as error:
             raise LocalMisuse(f"{path} cannot be read: {error}") from None
-        if marks[0] != APPLICATION_ID or marks[1] not in (BEFORE_INVITATIONS, SCHEMA_VERSION):
+        if marks[0] != APPLICATION_ID or not BEFORE_INVITATIONS <= marks[1] <= SCHEMA_VERSION:
             connection.close()
             raise LocalMisuse(f"{path} is not an account database of this release")
         database = cls(connection, revoked)
-        if marks[1] == BEFORE_INVITATIONS:
-            database._add_invitations()
+        if marks[1] < SCHEMA_VERSION:
+            database._add_tables()
         return database
 
     def close(self) -> None:
@@ -225,6 +219,8 @@ class AccountDatabase:
             return False
         if issue.user != issue.account and self.account(issue.user) is not None:
             return False
+        if any(self.revocation(name) is not None for name in (issue.user, issue.account)):
+            return False
         (holding,) = self._execute(
             "INSERT INTO holding (account, user, key_hash, certificate) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (user, key_hash) DO UPDATE SET certificate = excluded.certificate RETURNING id",
@@ -268,6 +264,11 @@ class AccountDatabase:
         """All that there were, the oldest first."""
         return self._invitations("ORDER BY id")
 
+    def invitation_numbered(self, number: int) -> Invitation:
+        """One that there was."""
+        (found,) = self._invitations("WHERE id = ?", number)
+        return found
+
     def withdraw(self, number: int) -> None:
         """Whom an invitation has admitted stays, and nobody else comes; LocalMisuse if there is no such one."""
         with self._transaction():
@@ -278,7 +279,7 @@ class AccountDatabase:
         """Remember whom it has admitted; False if somebody else came first."""
         try:
             with self._transaction():
-                (found,) = self._invitations("WHERE id = ?", invitation.number)
+                found = self.invitation_numbered(invitation.number)
                 if found.is_withdrawn or not found.left(machines=is_peer_name(issue.user)):
                     return False
                 is_new = self.account(account.name) is None
@@ -318,13 +319,14 @@ class AccountDatabase:
             inviter, expires, uses, bool(admits_machine), user, created, number, bool(is_withdrawn), admitted
         )
 
-    def _add_invitations(self) -> None:
-        """A file of a release that had none."""
+    def _add_tables(self) -> None:
+        """A file of a release that had fewer."""
         with self._transaction():
-            if self._one("PRAGMA user_version") == (BEFORE_INVITATIONS,):
-                for statement in filter(str.strip, _INVITATIONS.split(";")):
+            (version,) = self._one("PRAGMA user_version") or (SCHEMA_VERSION,)
+            for before, tables in ((BEFORE_INVITATIONS, _INVITATIONS), (BEFORE_ADMISSION, ADMISSION)):
+                for statement in filter(str.strip, tables.split(";") if version <= before else ()):
                     self._execute(statement)
-                self._execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def add(self, account: Account) -> None:
         """A new account; LocalMisuse if the name is taken."""
@@ -358,7 +360,11 @@ class AccountDatabase:
             if account.is_admin and others == (0,):
                 raise LocalMisuse(f"{name} is the last administrator: make another one first")
             held = self.held(name, date)
+            users = self._execute(
+                "SELECT user FROM holding JOIN account ON account.id = holding.account WHERE account.name = ?", (name,)
+            ).fetchall()
             self._execute("DELETE FROM account WHERE name = ?", (name,))
+            self._forget(name, [user for (user,) in users])
         return held
 
     def _one(self, query: str, *values: object) -> Row | None:

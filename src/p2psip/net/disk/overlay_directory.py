@@ -24,8 +24,10 @@ from pathlib import Path
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, Issue, StoreFailed
+from p2psip.enrollment.admission import Revocation
 from p2psip.enrollment.founding import Founding, revised
-from p2psip.net.disk.account_database import AccountDatabase, HeldNode
+from p2psip.net.disk.account_database import AccountDatabase
+from p2psip.net.disk.admission_tables import HeldNode
 from p2psip.net.disk.files import PRIVATE, read_file, write_document, write_file
 from p2psip.net.disk.pem_files import read_chain, read_key
 from p2psip.reload.config.configuration import Kind, OverlayConfiguration
@@ -186,8 +188,16 @@ class OverlayDirectory:
 
     def revoke(self, nodes: Iterable[NodeId]) -> OverlayConfiguration:
         """A configuration in which certificates with these Node-IDs are not valid (bad-node)."""
+        return self._revise_bad_nodes(frozenset(nodes), frozenset())
+
+    def _revise_bad_nodes(self, more: frozenset[NodeId], less: frozenset[NodeId]) -> OverlayConfiguration:
+        """Others are revoked; and so it stays when a draft of before is signed."""
         configuration = self.document().configuration
-        return self.revise(replace(configuration, bad_nodes=configuration.bad_nodes | frozenset(nodes)))
+        draft = self.draft() if (self.path / DRAFT).exists() else None
+        new = self.revise(replace(configuration, bad_nodes=(configuration.bad_nodes | more) - less))
+        if draft is not None:
+            self.save_draft(replace(draft, bad_nodes=(draft.bad_nodes | more) - less, sequence=new.sequence))
+        return new
 
     def remove_account(self, name: str, date: float) -> list[HeldNode]:
         """No more account, and its valid certificates revoked; returns what it held, as it was before."""
@@ -206,6 +216,44 @@ class OverlayDirectory:
         finally:
             accounts.close()
         return held + since
+
+    def revoke_member(self, name: str, date: float, until: float) -> Revocation:
+        """No more certificates for a member, or for a whole account, and those that it has revoked; until a date that
+        can be taken back. May be repeated after a failure. Raises LocalMisuse.
+        """
+        accounts = self.accounts()
+        try:
+            with self.locked():
+                signers = self.document().configuration.configuration_signers
+                if any(entry.node_id in signers for entry in accounts.held_as(name, date)):
+                    raise LocalMisuse(f"{name} signs this overlay's configuration and cannot be revoked")
+                if self.anchor().is_delegated:
+                    # There it is said what to do elsewhere, before anything is done here.
+                    self._revoke_held(accounts.held_as(name, date))
+                revoked = accounts.revoke(name, date, until)
+                valid = set(revoked.node_ids) - self.document().configuration.bad_nodes
+                if valid:
+                    self.revoke(valid)
+        finally:
+            accounts.close()
+        return revoked
+
+    def reinstate_member(self, name: str, date: float) -> Revocation:
+        """Take a revocation back, while there is time. Raises LocalMisuse."""
+        accounts = self.accounts()
+        try:
+            with self.locked():
+                revoked = accounts.revocation(name)
+                if revoked is None:
+                    raise LocalMisuse(f"{name} was not revoked: `p2psip members list` shows who was")
+                if date > revoked.until:
+                    raise LocalMisuse(f"the time in which {name} could be taken back is over: invite it anew")
+                if again := self.document().configuration.bad_nodes & frozenset(revoked.node_ids):
+                    self._revise_bad_nodes(frozenset(), again)
+                accounts.reinstate(name)
+        finally:
+            accounts.close()
+        return revoked
 
     def _revoke_held(self, held: list[HeldNode]) -> None:
         valid = {entry.node_id for entry in held} - self.document().configuration.bad_nodes

@@ -152,8 +152,18 @@ def words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def taken(transport: str, address: object, error: Exception) -> LocalMisuse:
+class PortTaken(LocalMisuse):
+    """Another program has a port that is wanted."""
+
+    def __init__(self, what: str, port: int) -> None:
+        super().__init__(what)
+        self.port = port
+
+
+def taken(transport: str, address: Address | str, error: Exception) -> LocalMisuse:
     """What to tell whoever wants to listen on an address that cannot be had."""
-    is_used = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-    hint = "; another program has it: stop that, or choose another port" if is_used else ""
-    return LocalMisuse(f"cannot listen on {transport} {address}: {words(error)}{hint}")
+    what = f"cannot listen on {transport} {address}: {words(error)}"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        port = address.port if isinstance(address, Address) else 0
+        return PortTaken(f"{what}; another program has it: stop that, or choose another port", port)
+    return LocalMisuse(what)

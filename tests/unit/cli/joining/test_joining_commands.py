@@ -59,6 +59,8 @@ def test_a_directory_that_is_named_counts_before(p2psip: Command, home: Path) ->
         (["join", ""], "this code is damaged or mistyped"),
         (["up", "--listen", "here"], "--listen 'here' is not an IP address"),
         (["up", "--listen", "0.0.0.0"], "every address is what there is without it"),
+        (["up", "--listen", "192.0.2.1:x"], "write HOST:PORT, with a port from 0 to 65535"),
+        (["join", "club.example/x", "--listen", "192.0.2.1:99"], "is not an IP address of this machine"),
         (["up", "--directory", "new", "--listen", "192.0.2.1", "no_name"], "is not a DNS name"),
     ],
 )
@@ -66,6 +68,28 @@ def test_what_is_mistyped_ends_in_one_line(p2psip: Command, home: Path, argument
     assert said in p2psip(*arguments, status=2)
     assert not (home / "new").exists()
     assert not (home / ".p2psip/peer").exists()
+
+
+def test_a_code_in_pieces_that_begin_with_a_dash(p2psip: Command) -> None:
+    """As a mail program breaks it, and as people type groups; what looks like an option and is none is told."""
+    code = json.loads(p2psip("invite", "--phone", "carol", "--json"))["code"]
+    pieces = code.replace("-", " -").split()
+    assert sum(piece.startswith("-") for piece in pieces) > 5
+    assert "there is none in" in p2psip("join", *pieces, status=2)
+    assert "there is none in" in p2psip("join", "--name", "hill", *pieces, "--json", status=2)
+    assert "there is no option --nmae. Try --help." in p2psip("join", code, "--nmae=hill", status=2)
+
+
+def test_up_takes_another_port_for_who_enrolls(home: Path, p2psip: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda program, arguments: became.append(arguments))
+    p2psip("up", "port.example", "--directory", home / "new", "--listen", "192.0.2.1:9443")
+    assert became[0][-2:] == [str(home / "new/overlay"), "9443"]
+    document = (home / "new/overlay/config.xml").read_text()
+    assert "https://192.0.2.1:9443/enroll" in document
+    p2psip("up", "port.example", "--directory", home / "new", "--listen", "[2001:db8::1]:9444")
+    assert became[1][-1] == "9444"
+    assert json.loads(became[1][-4]) == {"listen": ["2001:db8::1"], "phone_listen": ["2001:db8::1"]}
 
 
 def test_a_code_for_a_line_wants_a_peer(p2psip: Command) -> None:

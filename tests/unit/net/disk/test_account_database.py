@@ -11,7 +11,8 @@ import pytest
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, Holding, Issue, StoreFailed
-from p2psip.net.disk.account_database import AccountDatabase, HeldNode
+from p2psip.net.disk.account_database import AccountDatabase
+from p2psip.net.disk.admission_tables import HeldNode
 from p2psip.sim.membership import DATE, OVERLAY, node_id
 
 ALICE = Account(f"alice@{OVERLAY}", "hash a", quota=3, created=DATE)
