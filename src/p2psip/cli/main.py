@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "up": "Begin an overlay on this machine, or start what there is.",
     "invite": "Print a code with which a machine or a phone joins.",
     "join": "Join an overlay with such a code.",
+    "install-service": "Have systemd run it, as a user without rights.",
     "members": "List, approve and revoke the members of an overlay.",
     "overlay": "Found an overlay, show and change its configuration.",
     "enrollment": "Run the server at which members enroll.",
@@ -54,7 +55,7 @@ COMMANDS: dict[str, str] = {
 
 ROOMS = {
     **dict.fromkeys(("nat", "check", "trunk", "rooms", "directory"), "site"),
-    **dict.fromkeys(("up", "invite", "join", "members"), "joining"),
+    **dict.fromkeys(("up", "invite", "join", "members", "install-service"), "joining"),
     "bootstrap": "overlay",
     **dict.fromkeys(("decode", "sim"), "tools"),
     "voicemail": "line",
@@ -131,7 +132,7 @@ def build(arguments: list[str]) -> typer.Typer:
     for name, summary in COMMANDS.items():
         if name == wanted:
             place = f"{ROOMS[name]}.{name}" if name in ROOMS else name
-            _add(app, importlib.import_module(f"p2psip.cli.{place}").app, name, summary)
+            _add(app, importlib.import_module(f"p2psip.cli.{place.replace('-', '_')}").app, name, summary)
         else:
             app.command(name, help=summary)(_not_loaded)
     return app
