@@ -40,9 +40,9 @@ def test_a_directory_of_the_system_s_own_is_made_by_systemd() -> None:
 
 def test_what_is_in_a_home_is_shown_alone() -> None:
     unit = lines(
-        "/home/ann/.p2psip", roots=("/home/ann/p2psip/.venv", "/usr", "/home/ann/p2psip", "/home/ann/p2psip/src")
+        "/home/you/.p2psip", roots=("/home/you/p2psip/.venv", "/usr", "/home/you/p2psip", "/home/you/p2psip/src")
     )
-    assert about(unit, *PLACES) == ["BindPaths=/home/ann/.p2psip", "BindReadOnlyPaths=/home/ann/p2psip"]
+    assert about(unit, *PLACES) == ["BindPaths=/home/you/.p2psip", "BindReadOnlyPaths=/home/you/p2psip"]
     assert "ProtectHome=tmpfs" in unit
 
 
