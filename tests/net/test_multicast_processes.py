@@ -46,9 +46,19 @@ def run(peer: LivePeer, host: Host, *flags: str) -> None:
     peer.run(*EVERYWHERE, *flags, namespace=host.name)
 
 
-@pytest.mark.parametrize("cable", CABLES)
+BY_MDNS = ("--no-multicast", "--mdns")
+
+
+@pytest.mark.parametrize(
+    ("cable", "way", "flags"),
+    [
+        *((cable, "multicast", ()) for cable in CABLES),
+        ("IPv4", "mDNS", BY_MDNS),
+        ("link-local IPv6", "mDNS", BY_MDNS),
+    ],
+)
 def test_two_peers_on_a_cable_find_each_other_and_no_stranger(
-    members: list[LivePeer], stranger: LivePeer, cable: str
+    members: list[LivePeer], stranger: LivePeer, cable: str, way: str, flags: tuple[str, ...]
 ) -> None:
     """Each is told apart by its certificate: the overlays have one name, so one hash."""
     first, second = members
@@ -56,18 +66,18 @@ def test_two_peers_on_a_cable_find_each_other_and_no_stranger(
         for host, address in zip(hosts, CABLES[cable], strict=True):
             host.add(address)
         try:
-            run(first, hosts[0], "--first")
-            run(stranger, hosts[1], "--first")
+            run(first, hosts[0], "--first", *flags)
+            run(stranger, hosts[1], "--first", *flags)
             first.wait_joined()
             stranger.wait_joined()
-            run(second, hosts[1])
+            run(second, hosts[1], *flags)
             second.wait_joined()
             deadline = time.monotonic() + FOUND_S
             while not any(way["winner"] for way in second.status()["ways_in"]):
                 assert time.monotonic() < deadline, second.status()["ways_in"]
                 time.sleep(0.2)
             (won,) = [way for way in second.status()["ways_in"] if way["winner"]]
-            assert won["way"] == "multicast"
+            assert won["way"] == way
             assert won["address"].startswith(f"{CABLES[cable][0].partition('/')[0]}:") or "fe80" in won["address"]
             assert {link["node_id"] for link in second.status()["links"]} == {first.node_id}
             time.sleep(2.0)

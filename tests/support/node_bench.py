@@ -116,6 +116,7 @@ class NodeBench:
         link_types: Sequence[OverlayLinkType] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,),
         port_mapping_secret: bytes = b"",
         asks_dns: bool = False,
+        mdns_port: int = 0,
         **settings: object,
     ) -> None:
         self.now = 0.0
@@ -144,6 +145,7 @@ class NodeBench:
                 addresses={Purpose.RELOAD: (address(ME),), Purpose.SIP: (SIP_HERE,)},
                 port_mapping_secret=port_mapping_secret,
                 asks_dns=asks_dns,
+                mdns_port=mdns_port,
                 link_types=link_types,
             ),
             random.Random(1),

@@ -138,6 +138,7 @@ def run(
     advertise: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="Address to tell them.")] = None,
     asks_dns: Annotated[bool | None, typer.Option(help="Ask DNS for the overlay by its name.")] = None,
     multicast: Annotated[bool | None, typer.Option(help="Ask on the own links which peers are there.")] = None,
+    mdns: Annotated[bool | None, typer.Option(help="The same by DNS-SD over mDNS.")] = None,
     port_mapping: Annotated[bool | None, typer.Option(help="Ask the router to let other peers in.")] = None,
     overlay_port: Annotated[int | None, typer.Option(metavar="PORT", help="TCP and UDP, links between peers.")] = None,
     links: Annotated[list[str] | None, typer.Option(metavar="KIND", help="TLS or DTLS; more than once.")] = None,
@@ -166,9 +167,7 @@ def run(
     watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,
     callers: Annotated[str | None, typer.Option(metavar="WISH", help="Not proved: shown, or required.")] = None,
     media: Annotated[str | None, typer.Option(metavar="WAY", help="Which way voice goes: direct or anchor.")] = None,
-    media_engine: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Where an rtpengine takes commands.")
-    ] = None,
+    media_engine: Annotated[str | None, typer.Option(metavar="ADDRESS", help="An rtpengine's commands.")] = None,
     relay: Annotated[str | None, typer.Option(metavar="WISH", help="Relay for others: auto, yes or no.")] = None,
     relay_allocations: Annotated[int | None, typer.Option(metavar="N", help="Addresses lent to others.")] = None,
     relay_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="Relayed a second, in all.")] = None,

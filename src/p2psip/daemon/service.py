@@ -224,6 +224,7 @@ class PeerService:
             relay=relay_terms(state.settings),
             asks_dns=state.settings.asks_dns,
             lan_port=state.settings.overlay_port if state.settings.multicast else 0,
+            mdns_port=state.settings.overlay_port if state.settings.mdns else 0,
             port_mapping_secret=derive_secret(state.identity.key, NONCES) if state.settings.port_mapping else b"",
             document=state.document,
             kind_blocks=self._kept("further kinds not read", load_kinds),

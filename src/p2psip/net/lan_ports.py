@@ -11,10 +11,11 @@ from collections.abc import Callable, Container, Set
 from typing import Final, NamedTuple
 
 from p2psip.base.address import Address, without_zone
+from p2psip.net.mdns_side import MdnsSide
 from p2psip.net.sockets.datagrams import DatagramSocket
 from p2psip.net.sockets.interfaces import interface_addresses, interface_of
 from p2psip.net.sockets.tcp import REFUSALS
-from p2psip.reload.paths.values import LanArrived, SendMulticast, SendOnLan
+from p2psip.reload.paths.values import FoundByMdns, LanArrived, MdnsWanted, SendMulticast, SendOnLan
 
 LAN_PORT: Final = 6085
 GROUP_4: Final = "239.255.60.84"
@@ -47,15 +48,19 @@ class _Link(NamedTuple):
 class LanPorts:
     """On each link of this machine a socket for what all are asked, and one that asks and hears answers."""
 
-    def __init__(self, tell: Callable[[LanArrived], None], is_on: Callable[[], bool], listening: Set[Address]) -> None:
+    def __init__(
+        self, tell: Callable[[LanArrived | FoundByMdns], None], is_on: Callable[[], bool], listening: Set[Address]
+    ) -> None:
         """`listening` is where this node accepts links, now: elsewhere nobody need find it."""
         self._tell = tell
         self._listening = listening
         self._is_on = is_on
         self._open: dict[_Link, list[DatagramSocket]] = {}
+        self._mdns = MdnsSide(tell, listening)
 
     def refresh(self) -> None:
         """Be on the links that there are now, as far as the machine lets us."""
+        self._mdns.refresh()
         if not self._is_on():
             return
         try:
@@ -69,9 +74,11 @@ class LanPorts:
             with contextlib.suppress(*REFUSALS):
                 self._open[link] = self._opened(link)
 
-    def do(self, effect: SendMulticast | SendOnLan) -> None:
-        """What the core wants sent."""
-        if isinstance(effect, SendMulticast):
+    def do(self, effect: SendMulticast | SendOnLan | MdnsWanted) -> None:
+        """What the core wants sent, or shown."""
+        if isinstance(effect, MdnsWanted):
+            self._mdns.use(effect)
+        elif isinstance(effect, SendMulticast):
             self.ask(effect.data)
         else:
             self.answer(effect.remote, effect.data)
@@ -94,6 +101,7 @@ class LanPorts:
 
     def close_all(self) -> None:
         """Be on no link any more."""
+        self._mdns.close()
         for link in list(self._open):
             self._close(link)
 

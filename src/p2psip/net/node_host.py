@@ -57,6 +57,7 @@ from p2psip.reload.paths.values import (
     CutIfSilent,
     HangUp,
     Listening,
+    MdnsWanted,
     MoveLink,
     Open,
     Opened,
@@ -313,7 +314,7 @@ class NodeHost:
                 self._spares.send(spare, remote, data)
             case CloseSpare(spare):
                 self._spares.close(spare)
-            case SendMulticast() | SendOnLan():
+            case SendMulticast() | SendOnLan() | MdnsWanted():
                 self._lan.do(effect)
             case AskStream(remote, request):
                 self._spawn(self._ask_stream(remote, request))

@@ -48,6 +48,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     advertise: tuple[str, ...] = ()
     port_mapping: bool = False
     multicast: bool = True
+    mdns: bool = False
     asks_dns: bool = True
     overlay_port: Port = 6084
     links: tuple[Literal["TLS", "DTLS"], ...] = ("TLS", "DTLS")
@@ -238,6 +239,10 @@ port_mapping = {port_mapping}
 # Whether this peer asks on its own links (LAN, WLAN), by multicast, which peers of its overlay are there, and answers
 # those that ask. Then peers of one site need no address of each other. UDP port 6085, and nothing leaves the link.
 multicast = {multicast}
+
+# Whether it also shows itself, and looks for them, as a service of DNS-SD over mDNS (Bonjour, Avahi): where access
+# points or routers pass that on from one network to another, and other multicast not. All there see its address.
+mdns = {mdns}
 
 # Whether DNS (name_server) is asked for the overlay by its name, when it is not found otherwise within two seconds:
 # _reload._tcp.NAME, an SRV record that names a bootstrap node and its port.

@@ -128,6 +128,7 @@ class Node:
         if not self.topology.is_leaving:
             self.topology.leave(now)
             self._port_mapping.withdraw(now)
+            self._bootstrap.withdraw()
             self._settle(now)
 
     @property

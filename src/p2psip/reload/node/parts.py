@@ -16,6 +16,7 @@ from p2psip.reload.node.connecting.applications import Applications
 from p2psip.reload.node.connecting.attach import Attaching
 from p2psip.reload.node.connecting.attempts import FailedAttempts
 from p2psip.reload.node.connecting.bootstrap import Bootstrap
+from p2psip.reload.node.connecting.coming_in.mdns_search import MdnsSearch
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
 from p2psip.reload.node.connecting.doubted_links import DoubtedLinks
@@ -111,6 +112,7 @@ class ConnectingRoom:
             remembered=settings.contacts,
             asks_dns=settings.asks_dns,
             lan=LanSearch(exchange, ground.admission, topology, rng, settings.lan_port),
+            mdns=MdnsSearch(exchange, topology, settings.mdns_port, is_client=settings.is_client),
         )
         self.doubted_links = DoubtedLinks(exchange, connections, paths, self.intents, self.bootstrap, rng)
         self.datagrams = DatagramWatch(exchange, paths, self.intents, self.surveying, rng)

@@ -39,6 +39,8 @@ class NodeSettings:
     """True for one that asks DNS where the overlay is, when it is not found otherwise."""
     lan_port: int = 0
     """The port of its links, to be found there by multicast, and find others; 0 for one that does not."""
+    mdns_port: int = 0
+    """The same by DNS-SD over mDNS."""
     port_mapping_secret: bytes = b""
     """With one the router is asked to map our ports; it is ours, and the same after a restart."""
     document: Document | None = None

@@ -431,8 +431,38 @@ class FoundByName:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class MdnsWanted(Effect):
+    """Peers of the overlay with this mark are sought by mDNS, from now on, and as a member we are shown there.
+
+    `FoundByMdns` follows whenever somebody has come or gone.
+    """
+
+    mark: str
+    node: NodeId
+    port: int
+    is_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MdnsPeer:
+    """A peer as it is shown there; who it is, nobody has proved."""
+
+    node: NodeId
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundByMdns:
+    """All that are there now; or why there can be none."""
+
+    peers: tuple[MdnsPeer, ...]
+    problem: str = ""
+
+
 PathEvent = (
     FoundByName
+    | FoundByMdns
     | LanArrived
     | RouterFound
     | StreamAnswered

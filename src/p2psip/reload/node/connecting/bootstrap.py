@@ -11,6 +11,7 @@ from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attempts import FailedAttempts
+from p2psip.reload.node.connecting.coming_in.mdns_search import MdnsSearch
 from p2psip.reload.node.connecting.coming_in.ways_in import WayIn, WaysTried
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
 from p2psip.reload.node.connecting.contacts import Contacts
@@ -21,7 +22,16 @@ from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.node.limits import CONTACTS_KEPT, HEARD_MAX, NAMED_MAX, WAYS_IN
 from p2psip.reload.paths.candidates import Whereabouts
 from p2psip.reload.paths.dialling import SLOWER
-from p2psip.reload.paths.values import Candidate, FindByName, FoundByName, LanArrived, Purpose, Refusal, Session
+from p2psip.reload.paths.values import (
+    Candidate,
+    FindByName,
+    FoundByMdns,
+    FoundByName,
+    LanArrived,
+    Purpose,
+    Refusal,
+    Session,
+)
 from p2psip.reload.topology.plugin import Topology
 
 LOST_LOOK_S = 45.0
@@ -80,6 +90,7 @@ class Bootstrap:
         remembered: Sequence[Address],
         asks_dns: bool,
         lan: LanSearch,
+        mdns: MdnsSearch,
     ) -> None:
         self._exchange = exchange
         self._connections = connections
@@ -107,7 +118,7 @@ class Bootstrap:
         self._named: tuple[Address, ...] = ()
         """Where DNS has said that the overlay is."""
         self._dns_asked_at: float | None = None
-        self._lan = lan
+        self._lan, self._mdns = lan, mdns
         self._heard: dict[Address, float] = {}
         """Where peers were found by multicast, and when."""
         self._sought_since: float | None = None
@@ -164,6 +175,7 @@ class Bootstrap:
             WayIn.CONFIGURED: self._configured(),
             WayIn.LOST: self._lost,
             WayIn.MULTICAST: self._heard,
+            WayIn.MDNS: self._mdns.addresses,
             WayIn.DNS: self._named,
         }
         ways: dict[Address, WayIn] = {}
@@ -216,6 +228,18 @@ class Bootstrap:
         self._heard = {address: at for address, at in self._heard.items() if now < at + HEARD_S}
         if self._lan.ask(now) and not self._heard:
             self.ways.nobody(WayIn.MULTICAST, "nobody has answered", now)
+        self._mdns.look()
+        if self._mdns.is_on and not self._mdns.addresses:
+            self.ways.nobody(WayIn.MDNS, "nobody is there", now)
+
+    def handle_mdns(self, found: FoundByMdns, now: float) -> None:
+        """Who is on the network, as anybody may say: who is new is dialled at once, as one that has answered."""
+        news = self._untried(self._mdns.take(found, {*self._connections, *self._topology.routes}))[:WAYS_IN]
+        if found.problem:
+            self.ways.nobody(WayIn.MDNS, found.problem, now)
+        elif news:
+            self.ways.answered(WayIn.MDNS)
+            self._dial_beside(news, WayIn.MDNS, now)
 
     def handle_lan(self, event: LanArrived, now: float) -> None:
         """Something was heard on a link of this machine: a peer that is found there is dialled at once, beside whatever
@@ -235,6 +259,10 @@ class Bootstrap:
         context = Bootstrapping(is_probe=bool(self._topology.routes))
         if self._connections.dial(self._session(addresses), context, now) is not None:
             self.ways.begun(dict.fromkeys(addresses, way), now)
+
+    def withdraw(self) -> None:
+        """We leave: nobody is to find us."""
+        self._mdns.look()
 
     # The name of the overlay in DNS
 
@@ -421,6 +449,7 @@ class Bootstrap:
 
     def ring_changed(self, now: float) -> None:
         """We may know others now."""
+        self._mdns.look()
         self.remember_contacts()
         if "whereabouts" not in self._timers and self._of_unknown_whereabouts():
             self._timers.set("whereabouts", now + ASK_AFTER_S * self._rng.uniform(0.5, 1.5), "ask who can be dialled")

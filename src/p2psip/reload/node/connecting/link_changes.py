@@ -38,6 +38,7 @@ from p2psip.reload.paths.values import (
     ROUTER_SPARE,
     Candidate,
     Ended,
+    FoundByMdns,
     FoundByName,
     LanArrived,
     Lapsed,
@@ -203,6 +204,8 @@ class LinkChanges:
             self._stalled(event, now)
         elif isinstance(event, LanArrived):
             self._bootstrap.handle_lan(event, now)
+        elif isinstance(event, FoundByMdns):
+            self._bootstrap.handle_mdns(event, now)
         elif isinstance(event, FoundByName):
             self._bootstrap.handle_named(event, now)
         elif isinstance(event, RouterFound):

@@ -22,6 +22,7 @@ class WayIn(enum.Enum):
     CONFIGURED = "configured"
     LOST = "lost neighbour"
     MULTICAST = "multicast"
+    MDNS = "mDNS"
     DNS = "DNS"
 
 
