@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from baresip import Baresip, needs_baresip
 from kamailio import ACCOUNT, DID, DOMAIN, HOST, PASSWORD, Kamailio, needs_kamailio
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually, phone_password
 from our_phone import OurPhone
@@ -150,6 +152,32 @@ def test_in_by_one_of_our_numbers_and_ended_by_the_other_side(
         hears(alice, 550)
         hears(caller, 440)
         assert alice.wait("ended")["by"] == "them"
+
+
+@needs_baresip
+def test_baresip_hands_a_telephone_on_to_a_third_phone(
+    tmp_path: Path, overlay: LiveOverlay, servers: tuple[Kamailio, Kamailio]
+) -> None:
+    """RFC 5359 2.4, by the gateway: the provider is asked to go on with another phone, which both hear."""
+    site, first, _ = overlay.peers
+    with (
+        outside(servers[0], plays=550, answer_ms=300) as callee,
+        phone(site, "bob", plays=440, answer_ms=300) as bob,
+        Baresip(tmp_path, "alice", server=site.server, password=phone_password("alice")) as alice,
+    ):
+        callee.wait("registered"), bob.wait("registered"), alice.wait_registered()
+        alice.dial(f"sip:{OUTSIDE}@{site.server}")
+        alice.wait("CALL_ESTABLISHED")
+        assert alice.command("transfer", f"sip:bob@{site.server}")["ok"]
+        bob.wait("answered")
+        alice.wait("CALL_CLOSED")
+        eventually("one call", lambda: _trunk(first)["calls"] == 1)
+        time.sleep(TALK_S)
+        bob.command("hangup")
+        hears(bob, 550)
+        # First alice's tone, then bob's.
+        callee.wait("ended")
+    assert first.daemon.wait_log("trunk call over", transfers=1)["answered"]
 
 
 def test_a_number_of_ours_that_is_nobodys_is_refused(overlay: LiveOverlay, servers: tuple[Kamailio, Kamailio]) -> None:

@@ -17,10 +17,12 @@ from p2psip.sip.message.digest import Authenticator, Worth, ha1_by_algorithm
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import Message, Request, Response
 from p2psip.sip.message.parser import parse
+from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.arrivals import Datagram
 from p2psip.sip.transports.effects import SendUdp
 
 REALM = "club.example"
+PEER_SIDE = SipUri(REALM, "peer-hill", None, (("gr", "x"),))
 HERE, PROVIDER, STRANGER = Address("192.0.2.1", 40000), Address("198.51.100.7", 5060), Address("203.0.113.66", 5060)
 SECOND, THIRD = Address("198.51.100.17", 5062), Address("198.51.100.27", 5060)
 """Other servers of the provider."""
@@ -61,7 +63,7 @@ class TrunkBench:
     def __init__(self, terms: TrunkTerms = TERMS, **changes: object) -> None:
         self.terms = replace(terms, **changes)  # type: ignore[arg-type]
         self.now = 0.0
-        self.trunk = Trunk(self.terms, REALM, random.Random(1))
+        self.trunk = Trunk(self.terms, PEER_SIDE, random.Random(1))
         self.overlay: list[Heard] = []
         self.provider: list[Heard] = []
         self.notes: list[Note] = []

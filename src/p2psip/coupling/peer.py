@@ -121,7 +121,7 @@ class Peer(OperatorEnquiries):
         has_mailboxes = self.mailboxes.are_there
         server = replace(server, peer_in=own, name_of=self.directory.name_of, has_mailboxes=has_mailboxes)
         self.homes = HomeKeeper(node, self.publisher)
-        trunked = [Trunk(terms, server.realm, rng) for terms in trunks]
+        trunked = [Trunk(terms, server.peer_side, rng) for terms in trunks]
         agents = agents_of(server, self.handlings, rng)
         self.server = SipServer(
             server,

@@ -75,7 +75,7 @@ def explain_offline(state: PeerState, number: str, line: str) -> dict[str, objec
     handlings, names, rng = Handlings(), line_names(state.directory), random.Random(0)
     for name in names:
         handlings.set(name, LineFiles(state.directory, name).load_handling())
-    trunks = [Trunk(terms, config.realm, rng) for terms in load_trunks(state.directory)]
+    trunks = [Trunk(terms, config.peer_side, rng) for terms in load_trunks(state.directory)]
     server = SipServer(config, rng, agents_of(config, handlings, rng), handlings=handlings, trunks=trunks)
     user = line_meant(line, names)
     explained = server.explain(uri_dialled(number, server.meant, config.realm), user, 0.0)

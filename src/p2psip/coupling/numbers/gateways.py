@@ -21,9 +21,10 @@ from p2psip.reload.node.node import Node
 from p2psip.reload.node.service_discovery import ServiceDiscovery
 from p2psip.reload.usages.redir import Provider
 from p2psip.reload.wire.header import CompressedDestination, Destination
+from p2psip.sip.entities.gateway.by_gateway import best_of
 from p2psip.sip.entities.gateway.offer import OfferedNumbers, offer_of, read_offer, write_offer
 from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM, is_number
-from p2psip.sip.entities.gateway.trunk import Trunk, best_of
+from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transports.hops import LocalHop

@@ -9,40 +9,35 @@ that answers is the call.
 
 from __future__ import annotations
 
-import enum
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from functools import partial
 
 from p2psip.sip.dialogs.dialog import Dialog, DialogId
 from p2psip.sip.entities.agents.types import EndedBy, Ending
 from p2psip.sip.entities.gateway import passing
-from p2psip.sip.entities.gateway.call_sides import FAR, NEAR, CallSide, FarInvite, Fork, Goodbye, Passed
-from p2psip.sip.entities.gateway.limits import CALL_S_MAX, FORKS_MAX, INVITES_MAX, RING_S_MAX, SILENT_S
+from p2psip.sip.entities.gateway.call_sides import (
+    CREDENTIALS,
+    FAR,
+    NEAR,
+    NEVER,
+    Arm,
+    BridgeAlarm,
+    CallSide,
+    FarInvite,
+    Fork,
+    Passed,
+)
+from p2psip.sip.entities.gateway.limits import CALL_S_MAX, FORKS_MAX, HANDED_MAX, INVITES_MAX, RING_S_MAX, SILENT_S
+from p2psip.sip.entities.gateway.transferring import Replaced, Transfer, TransferEnds
 from p2psip.sip.message.build import make_request, make_response, phrase_of
+from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr, Reason
-from p2psip.sip.message.limits import MAX_FORWARDS
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transactions.events import RequestArrived
 from p2psip.sip.transports.hops import Hop
 
-_CREDENTIALS = {"authorization": "Authorization", "proxy-authorization": "Proxy-Authorization"}
-
-
-class BridgeAlarm(enum.Enum):
-    """What a timer of a call is for, in words for Deadline.reason."""
-
-    SILENT = "the far side is silent"
-    RING = "nobody answers"
-    UNACKNOWLEDGED = "no ACK"
-    CALL = "call too long"
-    GONE = "a call that is over is forgotten"
-
-
-Arm = Callable[[BridgeAlarm, float], None]
-"""Has an alarm come due at a moment; at infinity never."""
-
-NEVER: Final = float("inf")
+_OF_A_CALL = tuple(alarm for alarm in BridgeAlarm if alarm is not BridgeAlarm.GONE)
 
 
 class Bridge:
@@ -70,6 +65,14 @@ class Bridge:
         self._invites: OrderedDict[tuple[int, int], Passed] = OrderedDict()
         """By their side and their number there."""
         self._is_alive = False
+        self.transfers = 0
+        """How often somebody else has come in the place of who has talked with the trunk."""
+        self._transfer: Transfer | None = None
+        """The last that was asked for."""
+        self._replacing: Passed | None = None
+        """The INVITE of who is to be in a dialog's place, until the other side has answered."""
+        self._handed: deque[Dialog] = deque(maxlen=HANDED_MAX)
+        """With those whose place somebody else has."""
 
     # What its owner says
 
@@ -85,10 +88,10 @@ class Bridge:
             call_id=wiring.transactions.new_tag(),
             cseq=1,
             routes=far.routes,
-            extra=[("Contact", NameAddr(wiring.config.contact)), *passing.passed(invite), *far.extra],
+            extra=[("Contact", NameAddr(wiring.config.contact)), *self._passed_to(FAR, invite), *far.extra],
             body=invite.body,
         )
-        request = request.replace(fields=request.fields.with_only("Max-Forwards", _one_less(invite)))
+        request = request.replace(fields=request.fields.with_only("Max-Forwards", passing.hops_left(invite)))
         self._others.extend(far.others)
         self._remember(self._first)
         self._arm(BridgeAlarm.RING, now + RING_S_MAX)
@@ -101,7 +104,7 @@ class Bridge:
                 known = fork.at(side)
                 if known is not None and known.id == dialog:
                     return side
-        return None
+        return self._member if any(each.id == dialog for each in self._handed) else None
 
     @property
     def invite(self) -> Request:
@@ -117,6 +120,8 @@ class Bridge:
         if self.is_over:
             return
         reason = ("Reason", Reason("SIP", status, what))
+        if self._under_way is not None:
+            self._under_way.abandon(now)
         if self.is_answered:
             self._goodbye(NEAR, now, [reason])
             self._goodbye(FAR, now, [reason])
@@ -147,19 +152,28 @@ class Bridge:
     def handle_request(self, side: int, arrived: RequestArrived, now: float) -> None:
         """A request within a dialog of this call, which `side` has sent."""
         request = arrived.request
+        if (handed := self._handed_to(request)) is not None:
+            self._on_afterthought(side, arrived, handed, now)
+            return
         fork, dialog, other = self._found(side, request)
+        may_transfer = self._sides[side].may_transfer
         if not dialog.admits(request):
             self._respond(side, arrived, dialog, 500, now)
         elif request.method == "BYE":
             self._on_bye(side, arrived, dialog, now)
         elif self.is_over:
             self._respond(side, arrived, dialog, 481, now)
-        elif request.method not in passing.METHODS:
-            self._respond(side, arrived, dialog, 405, now, [("Allow", passing.ALLOW)])
-        elif unknown := passing.unsupported(request):
+        elif request.method not in passing.METHODS and not (request.method == "REFER" and may_transfer):
+            allow = passing.allow(may_transfer=may_transfer)
+            self._respond(side, arrived, dialog, 405, now, [("Allow", allow)])
+        elif unknown := passing.unsupported(request, may_transfer=may_transfer):
             self._respond(side, arrived, dialog, 420, now, [("Unsupported", ", ".join(unknown))])
+        elif request.method == "REFER":
+            self._on_refer(side, arrived, dialog, other, now)
         elif other is None or (request.method == "INVITE" and not self.is_answered):
             self._respond(side, arrived, dialog, 491 if request.method == "INVITE" else 500, now)
+        elif self._is_changing_hands(request.method):
+            self._respond(side, arrived, dialog, 491, now)
         else:
             hop = self._sides[1 - side].hop(other.next_hop)
             self._pass_on(Passed(self, side, arrived, fork, hop), other, now)
@@ -173,7 +187,7 @@ class Bridge:
         assert other is not None, "who has answered has said where it is"
         self._arm(BridgeAlarm.UNACKNOWLEDGED, NEVER)
         hop = self._sides[1 - side].hop(other.next_hop)
-        passed.ack = self._acknowledge(1 - side, other, hop, passed.sent, ack, now)
+        passed.ack = self._sides[1 - side].acknowledge(other, hop, passed.sent, ack, now)
 
     # What comes of what was passed on
 
@@ -221,6 +235,8 @@ class Bridge:
                 self.end(480, f"no call lasts longer than {CALL_S_MAX:g} s", now)
             case BridgeAlarm.UNACKNOWLEDGED:
                 self.end(480, "the answer was never acknowledged (no ACK)", now)
+            case BridgeAlarm.TRANSFER if self._transfer is not None:
+                self._transfer.handle_alarm(now)
 
     # The first INVITE
 
@@ -257,7 +273,7 @@ class Bridge:
         self._remember(self._first)
         # RFC 3263 4.3: "the client SHOULD create a new request, which is identical to the previous, but has a different
         # value of the Via branch ID". Proofs and the way on are what that server has asked for.
-        anew = sent.replace(fields=sent.fields.without(*_CREDENTIALS, "route"))
+        anew = sent.replace(fields=sent.fields.without(*CREDENTIALS, "route"))
         far.wiring.send(self._first, anew, far.server, now)
         return True
 
@@ -265,7 +281,7 @@ class Bridge:
         """16.7's best response is the far side's business; what it says goes back, with who has said it."""
         status, phrase = passing.refusal(response)
         what = f"{self._whose(FAR)}: {response.status} {response.phrase}"
-        fields = [*passing.passed(response), ("Reason", Reason("SIP", response.status, what))]
+        fields = [*self._passed_to(NEAR, response), ("Reason", Reason("SIP", response.status, what))]
         near = self._sides[NEAR].wiring.transactions
         answer = make_response(self._first.arrived.request, status, phrase, to_tag=self._tag, extra=fields)
         near.respond(self._first.arrived.transaction, answer, now)
@@ -298,8 +314,8 @@ class Bridge:
         elif len(self._dismissed) < FORKS_MAX:
             dialog = Dialog.of_uac(request, response)
             hop = far.hop_to(dialog.next_hop) or passed.hop
-            self._dismissed[tag] = self._acknowledge(FAR, dialog, hop, request, None, now), hop
-            self._send_bye(FAR, dialog, hop, now)
+            self._dismissed[tag] = far.acknowledge(dialog, hop, request, None, now), hop
+            far.say_goodbye(dialog, now, hop=hop)
 
     def _fork_of(self, request: Request, response: Response) -> Fork | None:
         """The early dialog of who answers; None if there are too many."""
@@ -318,7 +334,7 @@ class Bridge:
 
     def _pass_on(self, passed: Passed, other: Dialog, now: float) -> None:
         request, side = passed.arrived.request, passed.side
-        fields = passing.passed(request)
+        fields = self._passed_to(1 - side, request)
         if request.method == "PRACK":
             invite = self._invites.get((side, passing.acknowledged(request) or 0))
             if invite is None or invite.sent is None:
@@ -350,6 +366,8 @@ class Bridge:
             self._arm(BridgeAlarm.UNACKNOWLEDGED, now + side.wiring.config.timers.timeout_s)
         other.refresh(response)
         self._back(passed, response, now)
+        if passed is self._replacing:
+            self._replaced(passed, now)
 
     def _back(self, passed: Passed, response: Response, now: float) -> None:
         """A response goes back to who has asked."""
@@ -359,10 +377,11 @@ class Bridge:
         assert dialog is not None, "that side has asked"
         status, phrase = (response.status, response.phrase)
         if not response.is_success and not response.is_provisional:
+            self._replacing = None if passed is self._replacing else self._replacing
             # 9.2, 15.1.2: what was cancelled has that for its end, and what was pending when the call ended.
             is_unwanted = passed.is_cancelled or self.is_over
             status, phrase = (487, phrase_of(487)) if is_unwanted else passing.refusal(response)
-        fields = passing.passed(response)
+        fields = self._passed_to(side, response)
         request = passed.arrived.request
         if response.status < 300 and request.method in ("INVITE", "UPDATE"):
             fields.insert(0, ("Contact", NameAddr(self._sides[side].wiring.config.contact)))
@@ -377,6 +396,12 @@ class Bridge:
         self._respond(side, arrived, dialog, 200, now)
         if self.is_over:
             return
+        if (transfer := self._under_way) is not None:
+            if side == self._member:
+                # Who has asked for a transfer may hang up, and need not hear what becomes of it.
+                transfer.note_left()
+                return
+            transfer.abandon(now)
         reasons = [("Reason", line) for line in arrived.request.fields.lines("reason")]
         if not self.is_answered:
             # 15.1.2: "the UAS MUST still respond to any pending requests received for that dialog [...] a 487".
@@ -386,6 +411,110 @@ class Bridge:
             self._goodbye(1 - side, now, reasons)
         self._finish(Ending.of(arrived.request))
 
+    # Somebody else in the place of who talks with the trunk
+
+    @property
+    def _member(self) -> int:
+        """The side that may transfer the call."""
+        return NEAR if self._sides[NEAR].may_transfer else FAR
+
+    @property
+    def _under_way(self) -> Transfer | None:
+        return None if self._transfer is None or self._transfer.is_over else self._transfer
+
+    def _is_changing_hands(self, method: str) -> bool:
+        """True for what would cross what the trunk's side is asked just now, or find nobody."""
+        transfer = self._under_way
+        if transfer is not None and transfer.has_left:
+            return True
+        is_asking = self._replacing is not None or (transfer is not None and transfer.is_connecting)
+        return is_asking and method in ("INVITE", "UPDATE")
+
+    def _on_refer(self, side: int, arrived: RequestArrived, dialog: Dialog, other: Dialog | None, now: float) -> None:
+        """RFC 3515 2.4.2: accept, or decline."""
+        own, refer = self._sides[side], arrived.request
+        if self._under_way is not None or self._replacing is not None:
+            self._respond(side, arrived, dialog, 491, now)
+        elif self._call is None or self._call.at(side) is not dialog or self._first.ack is None or other is None:
+            # Nobody talks yet.
+            self._respond(side, arrived, dialog, 603, now)
+        else:
+            ends = TransferEnds(own, dialog, self._sides[1 - side], other)
+            try:
+                transfer = Transfer(self, ends, refer, partial(self._arm, BridgeAlarm.TRANSFER))
+            except BadMessage as error:
+                self._respond(side, arrived, dialog, error.status, now)
+                return
+            self._transfer = transfer
+            self._respond(side, arrived, dialog, 202, now, [("Contact", NameAddr(own.wiring.config.contact))])
+            transfer.begin(now)
+
+    def keep_as_before(self, what: str, now: float, *, is_lost: bool) -> None:
+        """transferring.Transferable"""
+        assert self._transfer is not None, "it has just failed"
+        if is_lost or self._transfer.has_left:
+            self.end(480, f"the transfer has failed: {what}", now)
+
+    def replace(self, wanted: Replaced, arrived: RequestArrived, now: float) -> int:
+        """Somebody wants to be in the place of a dialog of this call (RFC 3891 section 3): what he is answered at once,
+        0 if that depends on the other side.
+        """
+        side, fork = self._member, self._call
+        dialog, other = (None, None) if fork is None else (fork.at(side), fork.at(1 - side))
+        if self.is_over:
+            # "If the Replaces header field matches a dialog which has already terminated, the UA SHOULD decline the
+            # request with a 603 Declined response."
+            return 603
+        if dialog is None or other is None or dialog.id != wanted.dialog or self._first.ack is None:
+            # "If the Replaces header field matches an early dialog that was not initiated by this UA, it returns a 481
+            # (Call/Transaction Does Not Exist) response to the new INVITE".
+            return 481
+        if wanted.is_early_only:
+            # "If the flag is present, the UA rejects the request with a 486 Busy response."
+            return 486
+        if self._under_way is not None or self._replacing is not None:
+            return 491
+        anew = Dialog.of_uas(arrived.request, self._sides[side].wiring.transactions.new_tag())
+        own = Fork(anew, other) if side == NEAR else Fork(other, anew)
+        self._replacing = Passed(self, side, arrived, own, self._sides[1 - side].hop(other.next_hop))
+        self._pass_on(self._replacing, other, now)
+        return 0
+
+    def _replaced(self, passed: Passed, now: float) -> None:
+        """RFC 3891 section 3: "it accepts the new INVITE by sending a 200-class response, and shuts down the replaced
+        dialog by sending a BYE."
+        """
+        anew = None if passed.fork is None else passed.fork.at(passed.side)
+        assert anew is not None, "it was begun with that"
+        self._replacing = None
+        anew.is_confirmed = True
+        before = self.put_in_place(anew)
+        self._remember(passed)
+        self._sides[passed.side].say_goodbye(before, now)
+
+    def put_in_place(self, dialog: Dialog) -> Dialog:
+        """transferring.Transferable"""
+        assert self._call is not None, "it was answered"
+        before = self._call.at(self._member)
+        assert before is not None, "both sides are there"
+        self._call.put(self._member, dialog)
+        self._handed.append(before)
+        # Their numbers are those of other dialogs.
+        self._invites.clear()
+        self.transfers += 1
+        return before
+
+    def _handed_to(self, request: Request) -> Dialog | None:
+        """The dialog of a request in whose place another one is."""
+        return next((each for each in self._handed if each.id == DialogId.of_request(request)), None)
+
+    def _on_afterthought(self, side: int, arrived: RequestArrived, dialog: Dialog, now: float) -> None:
+        """Of who has nobody to talk with any more: his BYE may cross ours."""
+        is_bye = arrived.request.method == "BYE"
+        if is_bye and self._transfer is not None and self._transfer.is_of(dialog):
+            self._transfer.note_left()
+        self._respond(side, arrived, dialog, 200 if is_bye else 481, now)
+
     # The end
 
     def _goodbye(self, side: int, now: float, reasons: Sequence[tuple[str, object]] = ()) -> None:
@@ -393,15 +522,12 @@ class Bridge:
         assert self._call is not None, "it was answered"
         dialog = self._call.at(side)
         assert dialog is not None, "both sides are there"
-        hop = self._sides[side].hop(dialog.next_hop)
+        own = self._sides[side]
         if side == FAR and self._first.ack is None and self._first.sent is not None:
-            self._first.ack = self._acknowledge(FAR, dialog, hop, self._first.sent, None, now)
-        self._send_bye(side, dialog, hop, now, reasons)
-
-    def _send_bye(
-        self, side: int, dialog: Dialog, hop: Hop, now: float, reasons: Sequence[tuple[str, object]] = ()
-    ) -> None:
-        self._sides[side].wiring.send(Goodbye(dialog), dialog.request("BYE", reasons), hop, now)
+            hop = own.hop(dialog.next_hop)
+            self._first.ack = own.acknowledge(dialog, hop, self._first.sent, None, now)
+        if self._transfer is None or not (self._transfer.is_of(dialog) and self._transfer.has_left):
+            own.say_goodbye(dialog, now, reasons)
 
     def _cancel_far(self, now: float, reasons: Sequence[tuple[str, object]]) -> None:
         if self._first.transaction:
@@ -412,10 +538,14 @@ class Bridge:
             self.is_over, self.ending = True, ending
             for passed in self._invites.values():
                 self._sides[1 - passed.side].wiring.forgo(passed.transaction)
-            for alarm in (BridgeAlarm.SILENT, BridgeAlarm.RING, BridgeAlarm.CALL, BridgeAlarm.UNACKNOWLEDGED):
+            for alarm in _OF_A_CALL:
                 self._arm(alarm, NEVER)
 
     # Parts
+
+    def _passed_to(self, side: int, message: Request | Response) -> list[tuple[str, object]]:
+        """The fields that go on to a side."""
+        return passing.passed(message, may_transfer=self._sides[side].may_transfer)
 
     def _whose(self, side: int) -> str:
         """Who is there, for people."""
@@ -447,7 +577,7 @@ class Bridge:
         fields = [*extra]
         body = b""
         if response is not None:
-            fields = [("Contact", NameAddr(self._sides[NEAR].wiring.config.contact)), *passing.passed(response)]
+            fields = [("Contact", NameAddr(self._sides[NEAR].wiring.config.contact)), *self._passed_to(NEAR, response)]
             body = response.body
         tag = self._tag if fork is None else fork.near.local.tag
         arrived = self._first.arrived
@@ -465,23 +595,3 @@ class Bridge:
     ) -> None:
         answer = make_response(arrived.request, status, to_tag=dialog.local.tag, extra=extra)
         self._sides[side].wiring.transactions.respond(arrived.transaction, answer, now)
-
-    def _acknowledge(
-        self, side: int, dialog: Dialog, hop: Hop, invite: Request, ack: Request | None, now: float
-    ) -> Request:
-        """Send the ACK to a 2xx, with what came in the other side's."""
-        # 13.2.2.4: "The ACK MUST contain the same credentials as the INVITE."
-        fields: list[tuple[str, object]] = [
-            (name, line) for key, name in _CREDENTIALS.items() for line in invite.fields.lines(key)
-        ]
-        body = b"" if ack is None else ack.body
-        if ack is not None and body:
-            fields += [field for field in passing.passed(ack) if field[0].startswith("Content-")]
-        made = dialog.ack(invite.cseq.number, fields, body)
-        self._sides[side].wiring.transactions.send(made, hop, now)
-        return made
-
-
-def _one_less(request: Request) -> int:
-    """The hops that are left: a call that goes round through gateways is to end."""
-    return MAX_FORWARDS if request.max_forwards is None else max(0, request.max_forwards - 1)

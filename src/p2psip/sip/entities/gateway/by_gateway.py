@@ -8,12 +8,13 @@ is tried; if whoever was called is busy, does not answer or does not exist, no o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gateway.people import number_in
 from p2psip.sip.entities.gateway.terms import GATEWAY_PARAM
-from p2psip.sip.entities.gateway.trunk import Trunk, best_of
+from p2psip.sip.entities.gateway.transferring import Replaced, replaced_by
+from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import After, Asked, Resolution
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target, Tried
@@ -39,6 +40,8 @@ class ByGateway:
         if asked.routed.request.method != "INVITE" or not is_user(asked.uri, self._config):
             return None
         if asked.uri.param(GATEWAY_PARAM) is not None:
+            if (replaced := replaced_by(asked.routed.request)) is not None:
+                return self._in_place(asked, replaced)
             return self._here(asked.uri) if asked.after is None else self._here_again(asked.uri, asked.after)
         if asked.source.peer is not None and not asked.turns:
             return None
@@ -54,6 +57,15 @@ class ByGateway:
         otherwise = NotLocated(503, phrase_of(503), f"nothing behind this peer reaches {uri.user_name} now")
         is_reached = any(number.startswith(prefix) for prefix in self._config.other_domains.reaches)
         return FindGateway(number, otherwise, is_here=True) if is_reached else otherwise
+
+    def _in_place(self, asked: Asked, replaced: Replaced) -> Located | NotLocated | None:
+        """The trunk with the call in which somebody was told to be in another's place (RFC 3891)."""
+        if asked.after is not None:
+            return None
+        trunk = next((each for each in self._trunks if each.has_dialog(replaced.dialog)), None)
+        if trunk is None:
+            return NotLocated(481, phrase_of(481), "no trunk of this peer has that call")
+        return Located((Target(asked.uri, (LocalHop(trunk.name),), f"trunk {trunk.terms.name}"),))
 
     def _here_again(self, uri: SipUri, after: After) -> FindGateway | None:
         """A place that a neighbour has named has failed: the next."""
@@ -105,3 +117,15 @@ def _is_the_gateways(tried: Tried) -> bool:
     if not tried.is_told:
         return True
     return 500 <= tried.status < 600 or tried.status in (408, 430)
+
+
+def best_of(trunks: Iterable[Trunk], number: str) -> Trunk | None:
+    """The trunk of a peer for a number: that which is up and has room, by the longest prefix, then by preference."""
+    able = [
+        (reach, trunk.terms.preference, -index, trunk)
+        for index, trunk in enumerate(trunks)
+        if (reach := trunk.terms.reach(number)) is not None
+        and trunk.health.is_up
+        and (trunk.has_room or number in trunk.terms.emergency)
+    ]
+    return max(able, key=lambda each: each[:3])[3] if able else None

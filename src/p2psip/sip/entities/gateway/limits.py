@@ -25,6 +25,12 @@ FORKS_MAX = 8
 INVITES_MAX = 8
 """INVITEs of one call whose 2xx may be repeated: of more the eldest is forgotten."""
 
+CONNECTS_MAX = 3
+"""So often the trunk's side is asked to talk with whom a call is transferred to, while it says 491."""
+
+HANDED_MAX = 4
+"""So many of those whose place somebody else has are remembered, to hear their BYE."""
+
 TRANSACTIONS_MAX = 1000
 """On each side of a trunk."""
 

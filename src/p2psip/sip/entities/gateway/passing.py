@@ -7,24 +7,33 @@ two ends say to each other about their session passes as it is: descriptions (RF
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2psip.sip.message import build
+from p2psip.sip.message.limits import MAX_FORWARDS
 from p2psip.sip.message.message import Message, Request, Response
 
 EXTENSIONS = frozenset({"100rel", "timer"})
 """What the two ends may agree on with each other; for all others the ends would have to be one."""
 
 METHODS = frozenset({"INVITE", "UPDATE", "INFO", "PRACK", "OPTIONS"})
-"""What passes within a dialog, beside ACK, BYE and CANCEL. REFER does not: it names what this side alone knows."""
+"""What passes within a dialog, beside ACK, BYE and CANCEL. REFER does not: it names what this side alone knows, and is
+for the gateway itself (transferring.py)."""
+
+REPLACES = "replaces"
+"""The option of RFC 3891, for who may transfer calls."""
 
 _ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "PRACK", "UPDATE")
-ALLOW = ", ".join(_ALLOWED)
-"""What is said where no other side has a say."""
 
-_FIELDS = {
+_OF_THE_BODY = {
     "content-type": "Content-Type",
     "content-disposition": "Content-Disposition",
     "content-language": "Content-Language",
     "content-encoding": "Content-Encoding",
+}
+
+_FIELDS = {
+    **_OF_THE_BODY,
     "accept": "Accept",
     "reason": "Reason",
     "rseq": "RSeq",
@@ -42,24 +51,41 @@ _FIELDS = {
 _OPTIONS = {"supported": "Supported", "require": "Require"}
 
 
-def passed(message: Message) -> list[tuple[str, object]]:
-    """The fields that go on."""
+def allow(*, may_transfer: bool) -> str:
+    """What is said where no other side has a say; who `may_transfer` is told that it may."""
+    return ", ".join(_allowed_to(_ALLOWED, may_transfer=may_transfer))
+
+
+def passed(message: Message, *, may_transfer: bool) -> list[tuple[str, object]]:
+    """The fields that go on to a side that may transfer the call, or may not."""
     fields: list[tuple[str, object]] = []
     for key, name in _FIELDS.items():
         fields += [(name, line) for line in message.fields.lines(key)]
     for key, name in _OPTIONS.items():
         tokens = [token for token in message.fields.tokens(key) if token.lower() in EXTENSIONS]
+        tokens += [REPLACES] if may_transfer and key == "supported" else []
         fields += [(name, ", ".join(tokens))] if tokens else []
     said = message.fields.tokens("allow")
     # RFC 3261 20.5: "All methods, including ACK and CANCEL, understood by the UA MUST be included"; of the one that is
     # asked that is what it understands and what gets there. Who does not say "is not providing any information".
-    allowed = [method for method in _ALLOWED if method in said]
-    return [*fields, ("Allow", ", ".join(allowed))] if allowed else fields
+    allowed = _allowed_to([method for method in _ALLOWED if method in said], may_transfer=may_transfer)
+    return [*fields, ("Allow", ", ".join(allowed))] if said and allowed else fields
 
 
-def unsupported(request: Request) -> list[str]:
-    """What a request requires that does not pass (RFC 3261 section 8.2.2.3)."""
-    return [option for option in request.fields.tokens("require") if option.lower() not in EXTENSIONS]
+def describing(message: Message) -> list[tuple[str, object]]:
+    """The fields that say what the body is."""
+    return [(name, line) for key, name in _OF_THE_BODY.items() for line in message.fields.lines(key)]
+
+
+def unsupported(request: Request, *, may_transfer: bool) -> list[str]:
+    """What a request requires that does not pass (RFC 3261 section 8.2.2.3), of a side that may transfer or not."""
+    known = EXTENSIONS | {REPLACES} if may_transfer else EXTENSIONS
+    return [option for option in request.fields.tokens("require") if option.lower() not in known]
+
+
+def hops_left(request: Request) -> int:
+    """The Max-Forwards that is left: a call that goes round through gateways is to end."""
+    return MAX_FORWARDS if request.max_forwards is None else max(0, request.max_forwards - 1)
 
 
 def acknowledging(request: Request, cseq: int) -> str:
@@ -82,3 +108,7 @@ def refusal(response: Response) -> tuple[int, str]:
     if response.status in (401, 407):
         return 502, build.phrase_of(502)
     return response.status, response.phrase
+
+
+def _allowed_to(methods: Sequence[str], *, may_transfer: bool) -> tuple[str, ...]:
+    return (*methods, "REFER") if may_transfer else tuple(methods)

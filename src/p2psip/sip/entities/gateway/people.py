@@ -89,6 +89,11 @@ def shown_to_us(request: Request, terms: TrunkTerms, realm: str) -> NameAddr:
     return NameAddr(SipUri(realm, escape_user(terms.caller_prefix + number), None, by), request.from_.display_name)
 
 
+def called_outside(number: str, terms: TrunkTerms, realm: str) -> NameAddr:
+    """Whom a call that has gone out is with, as those see him to whom it is transferred."""
+    return NameAddr(SipUri(realm, escape_user(number), None, ((OUTSIDE, terms.name),)))
+
+
 def _named_in(request: Request, key: str) -> list[NameAddr]:
     """Who is named in a field that nobody needs: what of it cannot be read is not there."""
     try:

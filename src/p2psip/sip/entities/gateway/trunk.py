@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -35,8 +34,8 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.entities.bodies import SDP
 from p2psip.sip.entities.gateway import passing
-from p2psip.sip.entities.gateway.bridged_call import NEVER, Bridge, BridgeAlarm
-from p2psip.sip.entities.gateway.call_sides import FAR, NEAR, CallSide, FarInvite
+from p2psip.sip.entities.gateway.bridged_call import Bridge
+from p2psip.sip.entities.gateway.call_sides import FAR, NEAR, NEVER, BridgeAlarm, CallSide, FarInvite
 from p2psip.sip.entities.gateway.health import Health, KeepAlive
 from p2psip.sip.entities.gateway.limits import (
     AGAIN_S,
@@ -46,9 +45,17 @@ from p2psip.sip.entities.gateway.limits import (
     STRANGERS_TOLD,
     TRANSACTIONS_MAX,
 )
-from p2psip.sip.entities.gateway.people import called_by_trunk, caller_of, number_in, shown_to_trunk, shown_to_us
+from p2psip.sip.entities.gateway.people import (
+    called_by_trunk,
+    called_outside,
+    caller_of,
+    number_in,
+    shown_to_trunk,
+    shown_to_us,
+)
 from p2psip.sip.entities.gateway.servers import Servers
 from p2psip.sip.entities.gateway.terms import (
+    GATEWAY_PARAM,
     FindTrunk,
     ForTrunk,
     TrunkFacts,
@@ -56,6 +63,7 @@ from p2psip.sip.entities.gateway.terms import (
     TrunkNotFound,
     TrunkTerms,
 )
+from p2psip.sip.entities.gateway.transferring import Replaced, replaced_by
 from p2psip.sip.message.build import METHODS, make_response, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr, Reason
@@ -86,10 +94,15 @@ _FIND, _ASK = "find the trunk", "ask whether the trunk is there"
 class Trunk:
     """One trunk (an `AgentCore`, and a `WiredAgent`)."""
 
-    def __init__(self, terms: TrunkTerms, realm: str, rng: random.Random) -> None:
+    def __init__(self, terms: TrunkTerms, peer_side: SipUri, rng: random.Random) -> None:
+        """`peer_side` is the GRUU of its peer."""
         self.terms = terms
         self.name = terms.agent
-        self._realm = realm
+        self._realm = peer_side.host
+        # A phone may be told to call this (RFC 3891), so from everywhere it leads to this peer.
+        self._contact = peer_side.replace(
+            user=escape_user(self.name), params=(*peer_side.params, (GATEWAY_PARAM, None))
+        )
         self._rng = rng
         self._asks: Asks[CallId] = Asks(limit=1)
         self._overlay = self._wiring_to_overlay()
@@ -256,9 +269,8 @@ class Trunk:
             self._registration.refresh(now)
 
     def _wiring_to_overlay(self) -> Wiring:
-        contact = SipUri(self._realm, escape_user(self.name))
         listeners = (Listener("UDP", LOCAL_ADDRESS),)
-        config = AgentConfig(contact, contact, UdpHop(LOCAL_ADDRESS), listeners, is_tethered=True)
+        config = AgentConfig(self._contact.named, self._contact, UdpHop(LOCAL_ADDRESS), listeners, is_tethered=True)
         return self._wired(config, DigestCredentials("", "", self._rng))
 
     def _wiring_to_trunk(self, local: Address) -> Wiring:
@@ -395,7 +407,7 @@ class Trunk:
                 self._registration.handle_flow_down(event, now)
 
     def _on_request(self, side: int, arrived: RequestArrived, now: float) -> None:
-        request = arrived.request
+        request, allow = arrived.request, passing.allow(may_transfer=side == OVERLAY)
         if request.method == "CANCEL":
             # 9.2: answered here, hop by hop, whatever becomes of the INVITE.
             self._reply(side, arrived, 481 if arrived.cancels is None else 200, now)
@@ -404,22 +416,20 @@ class Trunk:
                     bridge.handle_cancel(_which(side, came_by), arrived.cancels, request, now)
         elif request.to.tag:
             self._on_request_in_dialog(side, arrived, now)
-        elif unknown := passing.unsupported(request):
+        elif unknown := passing.unsupported(request, may_transfer=side == OVERLAY):
             self._reply(side, arrived, 420, now, ("Unsupported", ", ".join(unknown)))
         elif request.method == "INVITE":
             self._on_invite(side, arrived, now)
         elif request.method == "OPTIONS":
-            self._reply(side, arrived, 200, now, ("Allow", passing.ALLOW), ("Accept", SDP))
+            self._reply(side, arrived, 200, now, ("Allow", allow), ("Accept", SDP))
         else:
-            self._reply(side, arrived, 405 if request.method in METHODS else 501, now, ("Allow", passing.ALLOW))
+            self._reply(side, arrived, 405 if request.method in METHODS else 501, now, ("Allow", allow))
 
     def _on_request_in_dialog(self, side: int, arrived: RequestArrived, now: float) -> None:
-        found = self._bridge_of(side, arrived.request)
-        if found is None:
+        if (found := self._bridge_of(side, arrived.request)) is None:
             self._reply(side, arrived, 481, now)
         else:
-            bridge, which = found
-            bridge.handle_request(which, arrived, now)
+            found[0].handle_request(found[1], arrived, now)
 
     def _on_ack(self, side: int, ack: Request, now: float) -> None:
         try:
@@ -432,10 +442,12 @@ class Trunk:
 
     def _bridge_of(self, side: int, request: Request) -> tuple[Bridge, int] | None:
         """The call that a request of this side is within, and whether that is its near side or its far one."""
-        wanted = DialogId.of_request(request)
+        return self._bridge_with(side, DialogId.of_request(request))
+
+    def _bridge_with(self, side: int, dialog: DialogId) -> tuple[Bridge, int] | None:
         for bridge, came_by in self._bridges.values():
             which = _which(side, came_by)
-            if bridge.side_of(wanted) == which:
+            if bridge.side_of(dialog) == which:
                 return bridge, which
         return None
 
@@ -449,10 +461,23 @@ class Trunk:
             self._reply(side, arrived, 483, now)
         elif self._is_stopped or self._trunk is None:
             self._refuse(side, arrived, 503, f"{self._label} is not there", now)
-        elif side == OVERLAY:
-            self._call_out(arrived, now)
-        else:
+        elif side == TRUNK:
             self._call_in(arrived, now)
+        elif (wanted := replaced_by(request)) is not None:
+            self._take_place(wanted, arrived, now)
+        else:
+            self._call_out(arrived, now)
+
+    def has_dialog(self, dialog: DialogId) -> bool:
+        """True for a dialog of one of its calls with somebody of the overlay."""
+        return self._bridge_with(OVERLAY, dialog) is not None
+
+    def _take_place(self, wanted: Replaced, arrived: RequestArrived, now: float) -> None:
+        """RFC 3891: somebody was told to go on with a call, and knows its tags."""
+        found = self._bridge_with(OVERLAY, wanted.dialog)
+        status = 481 if found is None else found[0].replace(wanted, arrived, now)
+        if status:
+            self._reply(OVERLAY, arrived, status, now)
 
     def _call_out(self, arrived: RequestArrived, now: float) -> None:
         """Somebody of the overlay calls a number."""
@@ -472,7 +497,7 @@ class Trunk:
             others = [self._servers.hop(each) for each in self._servers.in_turn(now)[1:]]
             routes = () if self._registration is None else self._registration.service_route
             far = FarInvite(target, *shown_to_trunk(terms, caller, target), routes=routes, others=others)
-            self._bridge(OVERLAY, arrived, far, self._label, now)
+            self._bridge(OVERLAY, arrived, far, self._label, called_outside(number, terms, self._realm), now)
 
     def _call_in(self, arrived: RequestArrived, now: float) -> None:
         """The trunk calls one of our numbers."""
@@ -486,11 +511,15 @@ class Trunk:
         else:
             target = SipUri(self._realm, escape_user(line))
             far = FarInvite(target, shown_to_us(request, terms, self._realm), NameAddr(target))
-            self._bridge(TRUNK, arrived, far, "the overlay", now)
+            self._bridge(TRUNK, arrived, far, "the overlay", far.from_, now)
 
-    def _bridge(self, side: int, arrived: RequestArrived, far: FarInvite, far_name: str, now: float) -> None:
+    def _bridge(
+        self, side: int, arrived: RequestArrived, far: FarInvite, far_name: str, known_as: NameAddr, now: float
+    ) -> None:
+        """`known_as` is the trunk's side to those of the overlay."""
         number = next(self._numbers)
-        overlay, trunk = CallSide(self._overlay, self._overlay.config.server), self._side_of_trunk(side, arrived.source)
+        overlay = CallSide(self._overlay, self._overlay.config.server, stands_for=known_as)
+        trunk = self._side_of_trunk(side, arrived.source)
 
         def arm(alarm: BridgeAlarm, at: float) -> None:
             self._arm(number, alarm, at)
@@ -538,6 +567,7 @@ class Trunk:
             "trunk": self.terms.name,
             "direction": "out" if came_by == OVERLAY else "in",
             "answered": bridge.is_answered,
+            "transfers": bridge.transfers,
             "end": str(bridge.ending),
         }
         self._effects.append(Note("trunk call over", facts))
@@ -567,15 +597,3 @@ class Trunk:
 def _which(side: int, came_by: int) -> int:
     """Which one of a call's sides a side of the trunk is."""
     return NEAR if came_by == side else FAR
-
-
-def best_of(trunks: Iterable[Trunk], number: str) -> Trunk | None:
-    """The trunk of a peer for a number: that which is up and has room, by the longest prefix, then by preference."""
-    able = [
-        (reach, trunk.terms.preference, -index, trunk)
-        for index, trunk in enumerate(trunks)
-        if (reach := trunk.terms.reach(number)) is not None
-        and trunk.health.is_up
-        and (trunk.has_room or number in trunk.terms.emergency)
-    ]
-    return max(able, key=lambda each: each[:3])[3] if able else None
