@@ -54,7 +54,7 @@ from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.parser import parse
-from p2psip.sip.message.uri import SipUri
+from p2psip.sip.message.uri import SipUri, escape_user
 from p2psip.sip.transports.arrivals import Arrival, Datagram, FlowData, FlowDown, FlowUp
 from p2psip.sip.transports.effects import CloseFlow, OpenFlow, SendFlow, SendUdp
 from p2psip.sip.transports.framing import StreamFraming
@@ -430,8 +430,8 @@ class Server:
     def _answer(self, question: object) -> object:
         world = self.world
         match question:
-            case FindCredential(user_name, realm):
-                user = user_name.partition("@")[0].lower()
+            case FindCredential(user_name, realm, domain):
+                user = user_name.partition("@")[0].lower() + (f"@{domain}" if domain else "")
                 if self.name not in world.homes.get(user, []):
                     return NoCredential(f"{user_name} has no line on this peer")
                 return Credential(user, (digest.ha1_by_algorithm(user_name, realm, world.passwords[user]),))
@@ -472,5 +472,7 @@ class Server:
             elif name == self.name:
                 targets += self.core.targets(question.user, self.world.now)
             elif question.from_peer is None and name in self.links:
-                targets.append(Target(SipUri(OVERLAY, question.user), (FlowHop(self.links[name]),), f"peer {name}"))
+                targets.append(
+                    Target(SipUri(OVERLAY, escape_user(question.user)), (FlowHop(self.links[name]),), f"peer {name}")
+                )
         return Located(tuple(targets)) if targets else NotLocated(480, "Temporarily Unavailable", "phone is away")

@@ -72,7 +72,8 @@ def add(
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     directory = OverlayDirectory(overlay)
-    user = account_name(name, directory.document().configuration.instance_name)
+    configuration = directory.document().configuration
+    user = account_name(name, configuration.instance_name, configuration.hosted_domains)
     accounts = directory.accounts()
     if accounts.account(user) is not None:
         raise LocalMisuse(f"there is an account {user} already: `p2psip user password` changes its password")

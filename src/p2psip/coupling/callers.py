@@ -18,6 +18,7 @@ from p2psip.base.allowance import Allowance, Attempts
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
+from p2psip.base.user_keys import key_of
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -242,16 +243,16 @@ class Callers:
         wall, verifier = self._node.wall, self._node.reader.rules.verifier
         refusals, forged = list(known.dropped), ""
         for member in known.members:
-            user, _, domain = member.user.rpartition("@")
+            domain = member.user.rpartition("@")[2].lower()
             try:
                 verifier.check((member.certificate, *member.issuers), wall.date(now), wall.is_trusted)
             except UntrustedCertificate as error:
                 refusals.append(str(error))
                 continue
-            if domain.lower() != self._overlay.lower():
+            if domain != self._overlay.lower() and domain not in self._node.configuration.hosted_domains:
                 refusals.append(f"{member.user} is nobody of {self._overlay}")
             elif verifier.is_jws(member, asked.alg, asked.signing_input, asked.signature):
-                return Authentic(user)
+                return Authentic(key_of(member.user, self._overlay))
             else:
                 forged = f"its Identity is not signed by {member.user}, whose certificate it names"
         if forged:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from p2psip.base.user_keys import key_of
 from p2psip.directory.listing import NO_CARD, Card
 from p2psip.reload.security.roles import Identity
 from p2psip.sip.message.digest import Logins
@@ -16,6 +17,7 @@ class Line:
     """One user at this peer: the key and certificate for `user@overlay`, and what is kept of the phone password."""
 
     identity: Identity
+    overlay: str
     logins: Logins = field(repr=False)
     card: Card = NO_CARD
     """What the directory says of it."""
@@ -27,8 +29,10 @@ class Line:
 
     @property
     def name(self) -> str:
-        """The user part, by which the phone registers."""
-        return self.aor.rpartition("@")[0]
+        """By what it is known at its peer (`user_keys`): the user part, with which the phone registers; of a user of
+        another domain than the overlay's own all of the AoR.
+        """
+        return key_of(self.aor, self.overlay)
 
     def is_as(self, other: Line) -> bool:
         """True if the other has the same certificates, passwords and card."""

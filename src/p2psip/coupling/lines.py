@@ -138,9 +138,13 @@ class Publisher:
         """The line that people mean by a name: as it is, or in lower case, as names are issued."""
         return self.get(name) or self.get(name.lower())
 
-    def credential(self, user_name: str) -> Credential | NoCredential:
-        """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals."""
-        line = self.meant(user_name.partition("@")[0])
+    def credential(self, user_name: str, domain: str = "") -> Credential | NoCredential:
+        """The line of a digest user name: `alice`, `alice@OVERLAY`, also with capitals; of another `domain` of the
+        overlay, if the phone says so.
+        """
+        user, _, said = user_name.partition("@")
+        of_domain = f"{user}@{said or domain}"
+        line = (self.meant(of_domain) if said or domain else None) or self.meant(user)
         if line is None:
             return NoCredential(f"{user_name} has no line on this peer")
         if user_name not in line.logins:

@@ -25,6 +25,7 @@ from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.base.user_keys import aor_of, key_of
 from p2psip.coupling.contact_prefs import read_prefs
 from p2psip.coupling.gruu import last_node, make_gruu
 from p2psip.coupling.lines import Publisher
@@ -89,10 +90,12 @@ class _Search:
     is_looking_up: bool = False
     """False while it is asked who is responsible for the record, instead."""
 
+    overlay: str = ""
+
     @property
     def name(self) -> str:
         """By what name a line of this peer would be the one that is looked for."""
-        return _name_of(self.aor)
+        return key_of(self.aor, self.overlay)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -205,7 +208,7 @@ class Locator:
             return
         if isinstance(result, Answer):
             self.cancel(context.token)
-            user = _name_of(search.in_lower_case)
+            user = self._key(search.in_lower_case)
             target = by_responsible(user, self._overlay, result.signer.node_id)
             self._answers.append(AskAnswered(context.token, Located((target,))))
         else:
@@ -233,12 +236,12 @@ class Locator:
         else:
             read = self.read(fetched.aor, result, now)
             is_alone = not search.question.group and fetched.aor == search.aor
-            if is_alone and (forwarded := _forwarded(read, search.question)) is not None:
+            if is_alone and (forwarded := self._forwarded(read, search.question)) is not None:
                 self.cancel(token)
                 self._answers.append(AskAnswered(token, self._led_on(search, forwarded)))
                 return
             if self._may_be_outside(search, fetched.aor, read):
-                self._gateways.look_for(_name_of(fetched.aor), fetched, now, is_emergency=False)
+                self._gateways.look_for(self._key(fetched.aor), fetched, now, is_emergency=False)
                 return
             self._take(token, search, fetched.aor, read, now)
         self._over(token, search, now)
@@ -248,8 +251,8 @@ class Locator:
         search.open -= 1
         if not search.open:
             for absent in self._stand_ins(search, now):
-                search.diversions[self._aor(absent.user)] = absent.diversions
-                self._look_up(token, search, self._aor(absent.user), now)
+                search.diversions[self.aor(absent.user)] = absent.diversions
+                self._look_up(token, search, self.aor(absent.user), now)
         if search.open:
             return
         if not (search.found or search.numbers or search.failures) and search.aor != search.in_lower_case:
@@ -265,8 +268,8 @@ class Locator:
             rung.absent
             for rung in search.question.group
             if rung.absent is not None
-            and self._aor(rung.absent.user) not in search.seen
-            and self._aor(rung.user) not in elsewhere
+            and self.aor(rung.absent.user) not in search.seen
+            and self.aor(rung.user) not in elsewhere
             and not self._here(search, rung.user, now)
         ]
 
@@ -276,25 +279,30 @@ class Locator:
         return read_registrations(aor, answer.body, answer.certificates, self._node.reader, now)
 
     def _search(self, question: LocateUser) -> _Search:
-        dialled = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
-        lower = canonical_aor(f"{escape_user(question.user.lower())}@{self._overlay}")
+        dialled, lower = self.aor(question.user), self.aor(question.user.lower())
         is_ours = self._publisher.get(question.user.lower()) is not None
-        diversions = {self._aor(rung.user): rung.diversions for rung in question.group if rung.diversions}
-        return _Search(question, lower if is_ours else dialled, lower, diversions=diversions)
+        diversions = {self.aor(rung.user): rung.diversions for rung in question.group if rung.diversions}
+        return _Search(question, lower if is_ours else dialled, lower, diversions=diversions, overlay=self._overlay)
 
     def _aors(self, search: _Search) -> list[str]:
         """What is looked up at first."""
-        return [self._aor(name) for name in search.names] if search.question.group else [search.aor]
+        return [self.aor(name) for name in search.names] if search.question.group else [search.aor]
 
-    def _aor(self, name: str) -> str:
-        return canonical_aor(f"{escape_user(name)}@{self._overlay}")
+    def aor(self, name: str) -> str:
+        """The AoR of a user of the overlay. Raises NotAnAor."""
+        user, at, domain = name.rpartition("@")
+        return canonical_aor(f"{escape_user(user if at else name)}@{domain if at else self._overlay}")
+
+    def _key(self, aor: str) -> str:
+        """By what name a line of this peer has a canonical AoR."""
+        return key_of(aor, self._overlay)
 
     def _may_be_outside(self, search: _Search, aor: str, read: Registrations) -> bool:
         """True for a number that nobody has, and that is a member of a group or led on to: no user, but a telephone."""
-        name = _name_of(aor)
+        name = self._key(aor)
         is_led_to = search.question.method == "INVITE" and (search.question.group or aor in search.diversions)
         is_nobody = not (read.entries or read.dropped) and self._publisher.get(name) is None
-        return bool(is_led_to) and is_nobody and is_number(name) and aor == self._aor(name)
+        return bool(is_led_to) and is_nobody and is_number(name) and aor == self.aor(name)
 
     def _look_up(self, token: int, search: _Search, aor: str, now: float) -> None:
         search.is_looking_up = True
@@ -304,7 +312,7 @@ class Locator:
 
     def _take(self, token: int, search: _Search, aor: str, registrations: Registrations, now: float) -> None:
         search.dropped += registrations.dropped
-        uri = line_uri(_name_of(aor), self._overlay)
+        uri = line_uri(self._key(aor), self._overlay)
         diversions = (diversion(uri, "unconditional"), *search.diversions.get(aor, ()))
         for entry in registrations.entries:
             if isinstance(entry.target, RegistrationRoute):
@@ -337,12 +345,12 @@ class Locator:
         for name in search.names:
             if name not in places:
                 # A line of this peer whose record is not in the overlay, or not yet: an island goes on working.
-                places[name] = _forwarded_to(self._here(search, name, now), search.diversions.get(self._aor(name), ()))
+                places[name] = _forwarded_to(self._here(search, name, now), search.diversions.get(self.aor(name), ()))
         return [*(target for several in places.values() for target in several), *search.numbers]
 
     def _led_to(self, search: _Search, aor: str, route: RegistrationRoute, now: float) -> tuple[str, Sequence[Target]]:
         """Where an entry leads to, in words that are the same for the same place, and what is tried for it."""
-        name = _name_of(aor)
+        name = self._key(aor)
         if route.peer == self._node.node_id:
             return name, self._here(search, name, now)
         calls_by, entries = self._node.configuration.calls_by, route.destination_list
@@ -355,7 +363,7 @@ class Locator:
                 return "", ()
             # A home stands before it, and may be off.
             entries = (Destination.node(route.peer),)
-        return f"{aor} {route.peer}", [_remote(search, aor, entries, route.contact_prefs)]
+        return f"{aor} {route.peer}", [self._remote(search, aor, entries, route.contact_prefs)]
 
     def _here(self, search: _Search, name: str, now: float) -> Sequence[Target]:
         """Who answers at this peer for a line of it: its phones, or for its state the peer itself."""
@@ -399,7 +407,7 @@ class Locator:
         if question.way != BY_RESPONSIBLE or not self._node.configuration.calls_by.asks_responsible:
             return False
         try:
-            aor = canonical_aor(f"{escape_user(question.user)}@{self._overlay}")
+            aor = self.aor(question.user)
         except NotAnAor:
             return False
         return self._node.is_responsible(self._resource(aor))
@@ -448,18 +456,36 @@ class Locator:
 
     def _answer_as_home(self, question: LocateUser, now: float) -> Located | NotLocated:
         """Where a request for a user goes who has this peer for a home, or a line here, or both."""
-        aor = f"{question.user}@{self._overlay}"
-        search = _Search(question, aor, aor)
-        others = [_remote(search, aor, (Destination.node(peer),)) for peer in self._node.at_home(aor, now)]
+        aor = aor_of(question.user, self._overlay)
+        search = _Search(question, aor, aor, overlay=self._overlay)
+        others = [self._remote(search, aor, (Destination.node(peer),)) for peer in self._node.at_home(aor, now)]
         targets = [*self._here(search, question.user, now), *others]
         if targets:
             return Located(tuple(targets), STAGGER_S)
         return NotLocated(480, "Temporarily Unavailable", f"{question.user} is not registered at this home peer")
 
+    def _forwarded(self, found: Registrations, question: LocateUser) -> Forwarded | None:
+        """The AoR that all calls are for instead, where every entry leads on to one: the latest word counts. Who asks
+        about the record alone wants to know whether any does.
+        """
+        forwards = [entry.target for entry in found.entries if isinstance(entry.target, RegistrationForward)]
+        if not forwards or (len(forwards) < len(found.entries) and not question.is_about_record):
+            return None
+        return Forwarded(self._uri(forwards[0].aor))
 
-def _name_of(aor: str) -> str:
-    """The user of a canonical AoR."""
-    return aor.rpartition("@")[0]
+    def _remote(self, search: _Search, aor: str, route: Sequence[Entry], prefs: bytes = b"") -> Target:
+        uri = self._uri(aor)
+        # RFC 3261 26.2.2: who dials "sips" means TLS to the end; the next peer is to know that.
+        gruu = make_gruu(uri.user_name, uri.host, route).replace(scheme=search.question.uri.scheme)
+        peer = last_node(route)
+        assert peer is not None, "entries that end with no node are not made into a Route"
+        return Target(gruu, None, f"peer {peer.short}", phones=read_prefs(prefs))
+
+    def _uri(self, aor: str) -> SipUri:
+        """The URI that means a canonical AoR to the SIP server (sip/entities/domains/hosted.py)."""
+        user, _, domain = aor.rpartition("@")
+        is_ours = domain == self._overlay or domain in self._node.configuration.hosted_domains
+        return line_uri(self._key(aor), self._overlay) if is_ours else SipUri(domain, escape_user(user))
 
 
 def _peer_of(entry: LineRegistration) -> NodeId | None:
@@ -469,23 +495,3 @@ def _peer_of(entry: LineRegistration) -> NodeId | None:
 
 def _forwarded_to(targets: Sequence[Target], diversions: tuple[NameAddr, ...]) -> Sequence[Target]:
     return [target.forwarded(diversions) for target in targets]
-
-
-def _forwarded(found: Registrations, question: LocateUser) -> Forwarded | None:
-    """The AoR that all calls are for instead, where every entry leads on to one: the latest word counts. Who asks about
-    the record alone wants to know whether any does.
-    """
-    forwards = [entry.target for entry in found.entries if isinstance(entry.target, RegistrationForward)]
-    if not forwards or (len(forwards) < len(found.entries) and not question.is_about_record):
-        return None
-    user, _, domain = forwards[0].aor.rpartition("@")
-    return Forwarded(SipUri(domain, escape_user(user)))
-
-
-def _remote(search: _Search, aor: str, route: Sequence[Entry], prefs: bytes = b"") -> Target:
-    name, _, domain = aor.rpartition("@")
-    # RFC 3261 26.2.2: who dials "sips" means TLS to the end; the next peer is to know that.
-    gruu = make_gruu(name, domain, route).replace(scheme=search.question.uri.scheme)
-    peer = last_node(route)
-    assert peer is not None, "entries that end with no node are not made into a Route"
-    return Target(gruu, None, f"peer {peer.short}", phones=read_prefs(prefs))

@@ -20,6 +20,7 @@ from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, earliest, is_due
+from p2psip.base.user_keys import aor_of
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.call_paths import (
     CallFlowOver,
@@ -376,7 +377,7 @@ class Peer(OperatorEnquiries):
         """The record of a line leads callers at once to whom all its calls are forwarded."""
         handling = self.handlings.of(name)
         to = handling.in_record if handling is not None else ""
-        self.publisher.forward(name, f"{to}@{self.overlay}" if to else "", now)
+        self.publisher.forward(name, aor_of(to, self.overlay) if to else "", now)
         homes = handling.homes if handling is not None else ()
         self.homes.use(name, tuple(map(NodeId.fromhex, homes)), now)
         self.mailboxes.handling_changed(name, now)

@@ -87,8 +87,8 @@ class OverlayAnswers:
                 self.locator.locate(token, question, now)
             case FindGateway() | FindMixer():
                 self.users.locate(token, question, now)
-            case FindCredential(user_name):
-                self.server.handle_answer(token, self.publisher.credential(user_name), now)
+            case FindCredential(user_name, _, domain):
+                self.server.handle_answer(token, self.publisher.credential(user_name, domain), now)
             case ResolveUri(uri):
                 self.flows.resolve(uri, self.overlay, token, now)
             case SignClaims():

@@ -11,7 +11,7 @@ from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
-from p2psip.daemon.endpoints import doors_of, own_names
+from p2psip.daemon.endpoints import doors_of, hosted_of, own_names
 from p2psip.daemon.state.dial_plan_file import load_numbering
 from p2psip.daemon.state.dundi_file import load_dundi
 from p2psip.daemon.state.line_files import LineFiles, line_names
@@ -51,9 +51,10 @@ def uri_dialled(number: str, meant_by: Callable[[Uri], Uri], overlay: str) -> Si
 
 def line_meant(line: str, lines: list[str]) -> str | None:
     """Whose phone dials: one of the lines, the first if nobody has said. Raises LocalMisuse."""
-    if line and line.partition("@")[0] not in lines:
+    meant = line if line in lines else line.partition("@")[0]
+    if line and meant not in lines:
         raise LocalMisuse(f"{line} has no line here: there are {', '.join(lines) or 'none'}")
-    return line.partition("@")[0] or (lines[0] if lines else None)
+    return meant or (lines[0] if lines else None)
 
 
 def offline_config(state: PeerState) -> ServerConfig:
@@ -64,6 +65,7 @@ def offline_config(state: PeerState) -> ServerConfig:
         domains=own_names(state.settings, overlay),
         listeners=(),
         peer_side=peer_uri(state.identity.user.partition("@")[0], overlay, state.identity.node_id),
+        hosted=hosted_of(state.settings, state.configuration),
         numbering=load_numbering(state.directory),
         other_domains=doors_of(state.settings, load_dundi(state.directory)),
     )

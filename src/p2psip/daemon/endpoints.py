@@ -17,6 +17,7 @@ from p2psip.daemon.state.state import PeerState
 from p2psip.dundi.values import EntityTerms
 from p2psip.net.peer_host import Endpoints
 from p2psip.net.sockets.addresses import LOOPBACKS, PortTaken, split_host_port, usable_hosts
+from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.node.relays.relay_terms import RelayTerms, RelayWish
 from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
@@ -131,6 +132,7 @@ def server_config(
         domains=own_names(settings, overlay),
         listeners=listeners_of(endpoints),
         peer_side=peer_uri(identity.user.partition("@")[0], overlay, identity.node_id),
+        hosted=hosted_of(settings, state.configuration),
         addresses=OwnAddresses(known_as.own),
         token_secret=derive_secret(identity.key, TOKENS),
         watchers=settings.watchers,
@@ -144,6 +146,11 @@ def server_config(
         numbering=load_numbering(state.directory),
         other_domains=doors_of(settings, dundi),
     )
+
+
+def hosted_of(settings: PeerSettings, configuration: OverlayConfiguration) -> frozenset[str]:
+    """The further domains of the overlay, but for those that are further names of its own here."""
+    return configuration.hosted_domains - own_names(settings, configuration.instance_name)
 
 
 def doors_of(settings: PeerSettings, dundi: EntityTerms | None) -> OtherDomains:

@@ -21,6 +21,7 @@ from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.user_keys import key_of
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import BindingsToKeep, Stopped
@@ -471,7 +472,7 @@ class PeerService:
             await renew_in_process(self._state.directory, None)
             self.load_identity()
         else:
-            await renew_in_process(self._state.directory, user.rpartition("@")[0])
+            await renew_in_process(self._state.directory, key_of(user, self._peer.overlay))
             self.load_lines()
 
     def date(self) -> float | None:

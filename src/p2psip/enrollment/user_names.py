@@ -14,6 +14,8 @@ PEER_PREFIX = "peer-"
 LOCAL_PART_MAX = 64
 
 _LOCAL_PART = re.compile(r"[a-z0-9+](?:[a-z0-9._+-]*[a-z0-9])?\Z")
+_NUMBER = re.compile(r"[-+.\d]+\Z")
+_DOMAIN = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+\Z")
 RULE = "lower-case letters, digits and . _ + - between them, at most 64"
 
 
@@ -22,10 +24,19 @@ def is_local_part(name: str) -> bool:
     return len(name) <= LOCAL_PART_MAX and _LOCAL_PART.match(name) is not None
 
 
-def is_user_name(user: str, overlay: str) -> bool:
-    """True for a legal user name of this overlay, in full."""
+def is_user_key(name: str) -> bool:
+    """True for what may be a user in the files of a peer: the part before the @, or all of an AoR (`user_keys`)."""
+    local, at, domain = name.partition("@")
+    return is_local_part(local) and (not at or _DOMAIN.match(domain) is not None)
+
+
+def is_user_name(user: str, overlay: str, hosted: frozenset[str] = frozenset()) -> bool:
+    """True for a legal user name of this overlay, in full, or of another domain that it hosts: there numbers are
+    nobody's, nor is there a peer.
+    """
     local, _, domain = user.rpartition("@")
-    return domain == overlay and is_local_part(local)
+    is_name = not (_NUMBER.match(local) or is_peer_name(user))
+    return is_local_part(local) and (domain == overlay or (domain in hosted and is_name))
 
 
 def full_name(name: str, overlay: str) -> str:
@@ -33,12 +44,18 @@ def full_name(name: str, overlay: str) -> str:
     return name if "@" in name else f"{name}@{overlay}"
 
 
-def account_name(name: str, overlay: str) -> str:
-    """The same, of a name that is to be made; LocalMisuse if it is not a legal one."""
+def account_name(name: str, overlay: str, hosted: frozenset[str] = frozenset()) -> str:
+    """The same, of a name that is to be made, also in a domain that the overlay hosts; LocalMisuse if it is not a legal
+    one.
+    """
     user = full_name(name, overlay)
-    if not is_user_name(user, overlay):
-        raise LocalMisuse(f"{name!r} cannot be a user name of {overlay}: use {RULE}")
-    return user
+    if is_user_name(user, overlay, hosted):
+        return user
+    domain = user.rpartition("@")[2]
+    if domain in hosted:
+        raise LocalMisuse(f"{name!r} cannot be a user name of {domain}: use {RULE}, and not digits alone")
+    further = f"; it hosts {', '.join(sorted(hosted))} as well" if hosted else ""
+    raise LocalMisuse(f"{name!r} cannot be a user name of {overlay}: use {RULE}{further}")
 
 
 def typed_names(user: str) -> list[str]:

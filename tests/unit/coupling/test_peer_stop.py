@@ -51,7 +51,7 @@ def add(overlay: SimulatedOverlay, number: int) -> tuple[Peer, Host]:
 
 def line(overlay: SimulatedOverlay, user: str) -> Line:
     rng = random.Random(f"{overlay.seed}/{user}")
-    return Line(SimulatedIdentity(f"{user}@sim.example", NodeId(rng.randbytes(16))), {})
+    return Line(SimulatedIdentity(f"{user}@sim.example", NodeId(rng.randbytes(16))), "sim.example", {})
 
 
 def has_stopped(host: Host) -> bool:

@@ -152,12 +152,10 @@ def _print(name: str, handling: CallHandling, *, as_json: bool) -> None:
 
 def _files(peer: Path, user: str) -> LineFiles:
     """Raises LocalMisuse if the user has no line here."""
-    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.daemon.state.line_files import files_of
     from p2psip.daemon.state.state import load_state
-    from p2psip.enrollment.user_names import account_name
 
-    aor = account_name(user, load_state(peer).configuration.instance_name)
-    files = LineFiles(peer, aor.partition("@")[0])
+    aor, files = files_of(load_state(peer), user)
     if not files.exists:
         raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
     return files
@@ -218,12 +216,12 @@ def _homes(peer: Path, texts: list[str]) -> tuple[str, ...]:
 
 def _names(names: list[str], *further: str) -> tuple[str, ...]:
     """User names, or `further` words. Raises LocalMisuse."""
-    from p2psip.enrollment.user_names import RULE, is_local_part
+    from p2psip.enrollment.user_names import RULE, is_user_key
     from p2psip.sip.entities.handling.call_handling import NAMES_MAX
 
     wanted = tuple(dict.fromkeys(name.lower() for name in names if name))
     for name in wanted:
-        if name not in further and not is_local_part(name):
+        if name not in further and not is_user_key(name):
             raise LocalMisuse(f"{name!r} is no user's name: write {RULE}")
     if len(wanted) > NAMES_MAX:
         raise LocalMisuse(f"a list has {NAMES_MAX} names at most")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.base.user_keys import aor_of
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password, new_password
 from p2psip.cli.terminal.progress import busy, tell_of_waiting
 from p2psip.cli.terminal.tables import aligned
@@ -57,12 +58,12 @@ def add(
 
     from p2psip.daemon.joining.approval_wait import until_approved
     from p2psip.daemon.lines.line_setup import set_up_line
+    from p2psip.daemon.state.line_files import files_of
     from p2psip.daemon.state.state import load_state
     from p2psip.enrollment.passwords import generate_password, generate_phone_password
-    from p2psip.enrollment.user_names import account_name
 
     state = load_state(peer)
-    aor = account_name(user, state.configuration.instance_name)
+    aor, files = files_of(state, user)
     account_password = None if state.configuration.is_self_signed else known_password(password_file, aor)
     make_up = generate_password if long_password else generate_phone_password
     phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}", make_up)
@@ -79,9 +80,12 @@ def add(
     if as_json:
         print(json.dumps(facts))
         return
-    name = aor.partition("@")[0]
+    name, _, domain = aor.partition("@")
+    server = "server = this machine's address"
+    if "@" in files.name:
+        server = f"domain = {domain}, outbound proxy = this machine's address"
     print(f"{aor} has a line here, Node-ID {identity.node_id}.")
-    print(f"In the phone: server = this machine's address, user = {name}, phone password = ", end="")
+    print(f"In the phone: {server}, user = {name}, phone password = ", end="")
     print(phone_password if is_made_up else "the one you gave.")
     if not served:
         print(f"The peer does not run now; start it with: p2psip peer run {peer}")
@@ -123,13 +127,10 @@ def _row(line: Any) -> tuple[str, ...]:
 
 def remove(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> None:
     """Remove the files, tell the running peer."""
-    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.daemon.state.line_files import files_of
     from p2psip.daemon.state.state import load_state
-    from p2psip.enrollment.user_names import account_name
 
-    state = load_state(peer)
-    aor = account_name(user, state.configuration.instance_name)
-    files = LineFiles(peer, aor.partition("@")[0])
+    aor, files = files_of(load_state(peer), user)
     if not files.exists:
         raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
     files.remove()
@@ -143,13 +144,13 @@ def renew(user: User, peer: PeerDirectory = Path(), as_json: Json = False) -> No
 
     from p2psip.daemon.lines.line_setup import renew_line
     from p2psip.daemon.renewing.renewal import day
+    from p2psip.daemon.state.line_files import files_of
     from p2psip.daemon.state.state import load_state
-    from p2psip.enrollment.user_names import account_name
 
     state = load_state(peer)
-    aor = account_name(user, state.configuration.instance_name)
+    aor, files = files_of(state, user)
     busy(f"renewing the certificate of {aor}")
-    identity = asyncio.run(renew_line(state, aor.partition("@")[0]))
+    identity = asyncio.run(renew_line(state, files.name))
     reload_lines(peer)
     facts = {"user": aor, "node_id": str(identity.node_id), "until": day(identity.not_after)}
     print(json.dumps(facts) if as_json else f"{aor}: certificate valid until {facts['until']}")
@@ -169,10 +170,11 @@ def reload_lines(peer: Path) -> bool:
 
 def _with_problem(peer: Path, line: dict[str, Any]) -> dict[str, Any]:
     """What a running peer says of a line, and, as it goes on with what it has read, what it cannot read any more."""
-    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.daemon.state.line_files import files_of
+    from p2psip.daemon.state.state import load_state
 
     try:
-        LineFiles(peer, line["user"].partition("@")[0]).load_handling()
+        files_of(load_state(peer), line["user"])[1].load_handling()
     except LocalMisuse as error:
         return line | {"problem": "; ".join(filter(None, (line["problem"], str(error))))}
     return line
@@ -182,7 +184,7 @@ def _on_disk(state: PeerState, name: str) -> dict[str, object]:
     """What the files of a line say, in the words of a running peer."""
     from p2psip.daemon.state.line_files import LineFiles
 
-    aor = f"{name}@{state.configuration.instance_name}"
+    aor = aor_of(name, state.configuration.instance_name)
     facts: dict[str, object] = {
         "user": aor,
         "node_id": None,

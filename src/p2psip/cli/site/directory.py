@@ -103,13 +103,11 @@ def card(
     from dataclasses import asdict, replace
 
     from p2psip.cli.line.line_commands import reload_lines
-    from p2psip.daemon.state.line_files import LineFiles
+    from p2psip.daemon.state.line_files import files_of
     from p2psip.daemon.state.state import load_state
     from p2psip.directory.listing import Card
-    from p2psip.enrollment.user_names import account_name
 
-    aor = account_name(user, load_state(peer).configuration.instance_name)
-    files = LineFiles(peer, aor.partition("@")[0])
+    aor, files = files_of(load_state(peer), user)
     if not files.exists:
         raise LocalMisuse(f"{aor} has no line here; `p2psip line list --peer {peer}` lists them")
     said = {"name": name, "number": number, "site": site, "callsign": callsign}

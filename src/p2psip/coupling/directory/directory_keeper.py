@@ -15,6 +15,7 @@ from dataclasses import astuple
 from p2psip.base.effects import Note
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers
+from p2psip.base.user_keys import aor_of, key_of
 from p2psip.coupling.line import Line
 from p2psip.coupling.lines import Publisher
 from p2psip.directory.listing import TEXT_MAX, Card, Listed, ReachState, in_order
@@ -225,7 +226,7 @@ class DirectoryKeeper:
 
     def name_of(self, user: str) -> str:
         """What phones show of a user of the overlay who has proved to call; "" where the directory has no name."""
-        resource = self._node.hash_name(f"{user}@{self._node.configuration.instance_name}".encode())
+        resource = self._node.hash_name(aor_of(user, self._node.configuration.instance_name).encode())
         for copy in self._node.spreading.copies.at(resource, DIRECTORY_ENTRY):
             if copy.stored.data_value.exists and (label := self._label_in(copy)):
                 return label
@@ -274,7 +275,7 @@ class DirectoryKeeper:
     def _reach(
         self, copy: SpreadCopy, peer: NodeId, said: dict[NodeId, tuple[frozenset[int], float]]
     ) -> tuple[ReachState, float | None]:
-        name = copy.user.rpartition("@")[0]
+        name = key_of(copy.user, self._node.configuration.instance_name)
         own = self._publisher.get(name)
         if own is not None and own.identity.node_id == copy.signer:
             return (ReachState.HERE if self._phones.get(name) else ReachState.NO_PHONE), 0.0
@@ -285,7 +286,7 @@ class DirectoryKeeper:
 
     def _dial(self, aor: str, card: Card) -> str:
         """The number that somebody says is his counts where the dial plan here says so; else the name of the line."""
-        user = aor.rpartition("@")[0]
+        user = key_of(aor, self._node.configuration.instance_name)
         ruled = self._plan.ruled(card.number, None) if card.number else None
         return card.number if ruled is not None and not ruled.refusal and ruled.number == user else user
 

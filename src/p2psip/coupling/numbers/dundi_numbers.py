@@ -21,7 +21,7 @@ from p2psip.dundi.entity import Entity
 from p2psip.dundi.values import EntityTerms, FindOwn, NumberPlace, NumberSought
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor, fetch_request
+from p2psip.reload.usages.sip_registration import NotAnAor, fetch_request
 from p2psip.sip.entities.gateway.offer import OfferedNumbers
 from p2psip.sip.entities.numbers.dial_plan import DialPlan
 from p2psip.sip.entities.questions import FindGateway, Located, NotLocated, Target
@@ -157,7 +157,7 @@ class DundiNumbers:
         ruled = self._plan.ruled(number, None)
         name = number if ruled is None else "" if ruled.refusal else ruled.number
         try:
-            aor = canonical_aor(f"{escape_user(name.lower())}@{self._overlay}")
+            aor = self._locator.aor(name.lower())
         except NotAnAor:
             entity.handle_answer(token, "", now)
             return

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from p2psip.base.errors import LocalMisuse, RequestFailed
+from p2psip.base.user_keys import key_of
 from p2psip.daemon.init import new_key, preferred_algorithm
 from p2psip.daemon.state.line_files import LineFiles
 from p2psip.daemon.state.state import PeerState
@@ -32,8 +33,8 @@ async def set_up_line(
     May be repeated: the key, and so the Node-ID, stays the same. Raises RequestFailed if the enrollment server refuses
     or cannot be reached.
     """
-    name, _, overlay = aor.partition("@")
-    files = LineFiles(state.directory, name)
+    overlay = state.configuration.instance_name
+    files = LineFiles(state.directory, key_of(aor, overlay))
     key = files.key()
     if key is None:
         key = await new_key(preferred_algorithm(state.configuration))

@@ -15,7 +15,7 @@ import msgspec
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.rooms_file import load_rooms
 from p2psip.daemon.state.toml_lines import Mistake, TomlLines, parse_toml
-from p2psip.enrollment.user_names import RULE, is_local_part
+from p2psip.enrollment.user_names import RULE, is_user_key
 from p2psip.net.disk.files import read_text
 from p2psip.sip.entities.handling.call_handling import RING_S_LEAST, RING_S_MOST
 from p2psip.sip.entities.handling.star_codes import SERVICES, BadCode, StarCodes
@@ -303,5 +303,5 @@ def _mailbox(file: _File, lines: TomlLines) -> str:
 
 
 def _check_user(name: str, where: str) -> None:
-    if not is_local_part(name):
+    if not is_user_key(name):
         raise Mistake(f"{where}{name!r} is no user's name: write {RULE}")

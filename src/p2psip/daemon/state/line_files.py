@@ -15,9 +15,11 @@ import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
+from p2psip.base.user_keys import key_of
 from p2psip.coupling.line import Line
-from p2psip.daemon.state.state import load_identity
+from p2psip.daemon.state.state import PeerState, load_identity
 from p2psip.directory.listing import Card
+from p2psip.enrollment.user_names import account_name
 from p2psip.net.disk.files import PRIVATE, read_file, write_file
 from p2psip.net.disk.pem_files import read_key
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -151,7 +153,16 @@ class LineFiles:
         if key is None:
             raise LocalMisuse(f"{self.path('key')} is missing: `p2psip line add {self.name}` makes it anew")
         logins: Logins = phone.logins or {self.name: (phone.ha1s,)}
-        return Line(load_identity(self.path("crt"), key, configuration), logins)
+        return Line(load_identity(self.path("crt"), key, configuration), configuration.instance_name, logins)
+
+
+def files_of(state: PeerState, user: str) -> tuple[str, LineFiles]:
+    """The AoR that people mean by `alice`, or `alice@` a domain of the overlay, and the files of its line. Raises
+    LocalMisuse.
+    """
+    configuration = state.configuration
+    aor = account_name(user, configuration.instance_name, configuration.hosted_domains)
+    return aor, LineFiles(state.directory, key_of(aor, configuration.instance_name))
 
 
 def line_names(directory: Path) -> list[str]:

@@ -16,7 +16,7 @@ import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.toml_lines import Mistake, TomlLines, described, parse_toml
-from p2psip.enrollment.user_names import RULE, is_local_part
+from p2psip.enrollment.user_names import RULE, is_user_key
 from p2psip.net.disk.files import read_text
 from p2psip.sip.entities.gateway.limits import PREFIXES_MAX
 from p2psip.sip.entities.gateway.offer import PREFERENCE_MAX
@@ -195,14 +195,14 @@ def _check_numbers(trunk: _Trunk, where: _Where) -> None:
 
 def _check_lines(trunk: _Trunk, where: _Where) -> None:
     for name in trunk.lines:
-        if name != EVERYBODY and not is_local_part(name):
+        if name != EVERYBODY and not is_user_key(name):
             raise where.mistake("lines", f"{name!r} is no user's name: write {RULE}")
-    if trunk.incoming and not is_local_part(trunk.incoming):
+    if trunk.incoming and not is_user_key(trunk.incoming):
         raise where.mistake("incoming", f"{trunk.incoming!r} is no user's name: write {RULE}")
     for number, user in trunk.numbers.items():
         if not is_number(number):
             raise where.in_numbers(number, f"{number!r} is no number: write {_WANTED['numbers']}")
-        if not isinstance(user, str) or not is_local_part(user):
+        if not isinstance(user, str) or not is_user_key(user):
             raise where.in_numbers(number, f'write a user\'s name in quotes, as "{number}" = "alice"')
 
 

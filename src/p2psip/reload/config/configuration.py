@@ -422,6 +422,16 @@ class OverlayConfiguration:
         """True if members make their own certificates, and cannot do otherwise."""
         return self.self_signed_digest is not None and not self.enrollment_servers
 
+    @property
+    def hosted_domains(self) -> frozenset[str]:
+        """The domains beside the overlay's own whose AoRs it takes (RFC 7904 section 3.4), as far as a pattern is just
+        a name: with its dots escaped, as a POSIX expression has them, or not.
+        """
+        restriction = self.domain_restriction
+        patterns = restriction.patterns if restriction is not None and restriction.enable else ()
+        names = (pattern.replace("\\.", ".").lower() for pattern in patterns)
+        return frozenset(name for name in names if is_dns_name(name) and "." in name) - {self.instance_name}
+
     def permits_diagnostics(self, node: NodeId, kind: int) -> bool:
         """RFC 7851 section 4.1: "The default policy or access rule for a type of diagnostic information is "deny""."""
         everybody = NodeId.wildcard(len(node))

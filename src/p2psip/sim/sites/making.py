@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from p2psip import plugins
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
+from p2psip.base.user_keys import aor_of
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.gruu import peer_uri
 from p2psip.coupling.line import Line
@@ -43,9 +44,9 @@ def identity_of(seed: int | str, name: str, *, is_full_size: bool = False) -> Si
 def line_of(seed: int | str, number: int, user: str, typed_as: str, *, is_full_size: bool = False) -> Line:
     """The line of a user at peer `number`, whose phones know the user as `typed_as`."""
     node_id = NodeId(random.Random(f"{seed}/line {user} {number}").randbytes(16))
-    names = typed_names(f"{typed_as}@{OVERLAY}")
-    identity = SimulatedIdentity(f"{user}@{OVERLAY}", node_id, is_full_size=is_full_size)
-    return Line(identity, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
+    names = typed_names(aor_of(typed_as, OVERLAY))
+    identity = SimulatedIdentity(aor_of(user, OVERLAY), node_id, is_full_size=is_full_size)
+    return Line(identity, OVERLAY, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
 
 
 def make_peer(
@@ -77,6 +78,7 @@ def make_peer(
     server = ServerConfig(
         realm=OVERLAY,
         domains=frozenset({OVERLAY, name, *(local.host for local in phone_side)}),
+        hosted=configuration.hosted_domains,
         listeners=tuple(Listener("UDP", local) for local in phone_side),
         peer_side=peer_uri(f"peer-{name}", OVERLAY, identity.node_id),
         token_secret=f"secret of {name}".encode(),

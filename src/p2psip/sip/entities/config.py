@@ -101,6 +101,8 @@ class ServerConfig:
     domains: frozenset[str]
     listeners: tuple[Listener, ...]
     peer_side: SipUri
+    hosted: frozenset[str] = frozenset()
+    """Further domains of the overlay, whose users are others than those of the same names in its own."""
     addresses: OwnAddresses = field(default_factory=OwnAddresses)
     token_secret: bytes | None = field(default=None, repr=False)
     algorithms: tuple[str, ...] = ("MD5",)

@@ -18,6 +18,7 @@ from functools import lru_cache, partial
 from urllib.parse import quote, unquote
 
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.hosted import NAMING, outward
 from p2psip.sip.entities.gate import identity
 from p2psip.sip.entities.handling.star_codes import PARK, SLOT
 from p2psip.sip.entities.own import PHONE_PARAM, ServerName, is_own_domain, is_own_gruu, server_name
@@ -30,18 +31,13 @@ from p2psip.sip.message.fields import Field, Fields
 from p2psip.sip.message.grammar import split_list
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Request, Response
-from p2psip.sip.message.uri import REMEMBERED_CHARACTERS, SipUri, Uri
+from p2psip.sip.message.uri import REMEMBERED_CHARACTERS, SipUri, Uri, parse_sip_uri
 from p2psip.sip.transports.hops import Source
 from p2psip.sip.transports.layer import TransportLayer
 from p2psip.sip.transports.own_addresses import as_host
 
 _ONE = frozenset({"from", "to", "refer-to", "referred-by", "reply-to"})
-_SEVERAL = frozenset(
-    {"p-asserted-identity", "p-preferred-identity", "p-called-party-id", "remote-party-id", "diversion", "history-info"}
-)
-"""The fields in which users and phones are named, all but Contact; one value a line, or a list."""
-
-_NAMING = _ONE | _SEVERAL | {"contact"}
+"""The fields in which users and phones are named with one value a line; the others may have a list."""
 
 _OF_THE_EDGE = frozenset({"transport", "maddr"})
 """URI parameters that say how to reach this server from there; nowhere else do they mean anything."""
@@ -143,7 +139,12 @@ class Naming:
         return _with_uri(key, value, partial(self._phones, server=server))
 
     def _phones(self, uri: SipUri, server: ServerName) -> SipUri:
-        return uri.replace(host=server.host, port=server.port) if uri.host == self._config.realm else uri
+        if uri.host != self._config.realm:
+            return uri
+        if server.host == uri.host and self._config.hosted:
+            # Whoever calls us by the overlay's name finds its further domains by theirs.
+            return parse_sip_uri(outward(str(uri), self._config))
+        return uri.replace(host=server.host, port=server.port)
 
     def _in_overlay(self, fields: Fields, contact: TokenPlace | None, is_nameless: bool) -> Fields:
         """`contact` is the phone whose Contact is in the fields; None if that is somebody else's."""
@@ -210,7 +211,7 @@ def _translated(fields: Fields, translate: Callable[[str, str], str]) -> Fields:
     """The fields with other URIs in them; the same, if there is nothing to translate."""
     new: list[Field] | None = None
     for at, (key, name, value) in enumerate(fields):
-        if key in _NAMING and (other := translate(key, value)) != value:
+        if key in NAMING and (other := translate(key, value)) != value:
             if new is None:
                 new = list(fields)
             new[at] = key, name, other

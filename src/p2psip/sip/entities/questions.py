@@ -212,11 +212,13 @@ class Hops:
 class FindCredential:
     """Which line does a digest user name mean, and what is its password? Answered by Credential or NoCredential.
 
-    `user_name` is as the phone's owner typed it: the password is mixed with it.
+    `user_name` is as the phone's owner typed it: the password is mixed with it. `domain` is the further domain of the
+    overlay in which the phone says that its user is, "" for the overlay's own.
     """
 
     user_name: str
     realm: str
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)

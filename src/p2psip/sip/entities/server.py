@@ -29,6 +29,7 @@ from p2psip.sip.entities.calls import Calls, Goodbyes, call_key
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.by_domain import refusal_of
 from p2psip.sip.entities.domains.dns_answers import Records
+from p2psip.sip.entities.domains.hosted import layer_of
 from p2psip.sip.entities.domains.location import Permits
 from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
@@ -73,7 +74,6 @@ from p2psip.sip.transactions.events import (
     TransactionFailed,
     TuEvent,
 )
-from p2psip.sip.transactions.layer import TransactionLayer
 from p2psip.sip.transports.arrivals import Arrival, FlowDown
 from p2psip.sip.transports.effects import SendFlow, SendUdp, ToAgent
 from p2psip.sip.transports.hops import FlowHop, LocalHop, Source
@@ -103,8 +103,7 @@ class SipServer:
             config.listeners, config.peer_sent_by, config.transport_limits, config.addresses, config.origins, queue
         )
         self._config = config
-        urgent = config.numbering.emergency.numbers
-        self._layer = TransactionLayer(transport, rng, config.timers, config.limits.transactions, urgent, queue)
+        self._layer = layer_of(config, transport, rng, queue)
         self._bindings = Bindings(config.limits.bindings_per_user, queue)
         self._gate = Gate(config, rng, queue)
         self._guests = Guests(config)

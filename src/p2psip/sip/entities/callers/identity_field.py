@@ -15,7 +15,7 @@ from p2psip.sip.entities.callers.passport import Claims, Party, Passport
 from p2psip.sip.message import grammar
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.message import STANDALONE, Message, Request
-from p2psip.sip.message.uri import SipUri, TelUri, Uri
+from p2psip.sip.message.uri import SipUri, TelUri, Uri, escape_user
 
 CERTIFICATE_MAX = 4096
 """Of the certificate that may come along, in base64url."""
@@ -106,6 +106,10 @@ def party_of(uri: Uri) -> Party:
         return Party("tn", number[1:])
     # 8.5: only "sip:user@host" stays, with "the scheme, user, and host all lowercase", and "decoding any
     # percent-encoded octet that corresponds to an unreserved character".
+    user, at, domain = uri.user_name.rpartition("@")
+    if at:
+        # Of a further domain of the overlay (domains/hosted.py): the AoR is what others have.
+        return Party("uri", f"{uri.scheme}:{_normalised(escape_user(user))}@{domain.lower()}")
     return Party("uri", f"{uri.scheme}:{_normalised(uri.user)}@{uri.host}")
 
 

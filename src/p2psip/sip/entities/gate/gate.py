@@ -15,6 +15,7 @@ from typing import TypeAlias
 from p2psip.base.effects import Ask, Asks
 from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.hosted import domain_of, inward_alone
 from p2psip.sip.entities.gate.lockout import Key, LockOut
 from p2psip.sip.entities.gate.scanners import Scanners
 from p2psip.sip.entities.numbers.telephone import user_meant
@@ -104,7 +105,8 @@ class Gate:
         urgent = is_urgent(request, self._config.numbering.emergency.numbers)
         if self._asks.is_full_for(is_urgent=urgent):
             return AnswerInstead(arrived, 503, "Overloaded", (("Retry-After", 5),))
-        question = FindCredential(credentials.get("username"), self._config.realm)
+        domain = domain_of(request, self._config)
+        question = FindCredential(credentials.get("username"), self._config.realm, domain)
         deadline = now + self._config.limits.credential_s
         ask = self._asks.ask(question, _Pending(arrived, credentials), deadline)
         self._open[arrived.transaction] = ask.token
@@ -212,7 +214,7 @@ class Gate:
     def _is_for(self, credentials: AuthParams, request: Request) -> bool:
         """True if the resource that the credentials were made for is the one asked for, by any of its names."""
         try:
-            uri = parse_uri(credentials.get("uri"))
+            uri = parse_uri(inward_alone(credentials.get("uri"), self._config))
         except BadMessage:
             return False
         meant, asked = (user_meant(one, self._config) for one in (uri, request.uri))

@@ -64,7 +64,7 @@ SLOT = re.compile(r"[1-9]")
 """A place where a call is parked."""
 
 _CODE = re.compile(r"[*#][0-9*#]{1,7}")
-_NUMBER = re.compile(r"[a-z0-9+](?:[a-z0-9._+-]{0,62}[a-z0-9])?")
+_NUMBER = re.compile(r"[a-z0-9+](?:[a-z0-9._+-]{0,62}[a-z0-9])?(?:@[a-z0-9.-]{1,253})?")
 
 
 class BadCode(ValueError):

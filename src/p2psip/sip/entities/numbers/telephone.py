@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.domains.hosted import inward
 from p2psip.sip.entities.own import is_own_domain
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_sos
-from p2psip.sip.message.uri import OtherUri, SipUri, TelUri, Uri, escape_user
+from p2psip.sip.message.uri import OtherUri, SipUri, TelUri, Uri, escape_user, parse_uri
 
 _GLOBAL = re.compile(r"\+[0-9]+")
 _LOCAL = re.compile(r"[0-9A-D*#]+", re.IGNORECASE)
@@ -35,6 +36,8 @@ def user_meant(uri: Uri, config: ServerConfig) -> Uri:
     """The SIP URI in the overlay that a `tel:` URI, `;user=phone` or an emergency service means; others as they are."""
     if isinstance(uri, TelUri):
         return _of_number(uri, config) or uri
+    if isinstance(uri, SipUri) and uri.host in config.hosted:
+        return parse_uri(inward(str(uri), config))
     if isinstance(uri, OtherUri) and is_sos(service := f"{uri.scheme}:{uri.rest}".lower()):
         return SipUri(config.realm, escape_user(service))
     # 19.1.1: only with "user=phone" is the user part a telephone number, with its own parameters, for certain.
