@@ -101,8 +101,6 @@ class ServerConfig:
     domains: frozenset[str]
     listeners: tuple[Listener, ...]
     peer_side: SipUri
-    hosted: frozenset[str] = frozenset()
-    """Further domains of the overlay, whose users are others than those of the same names in its own."""
     addresses: OwnAddresses = field(default_factory=OwnAddresses)
     token_secret: bytes | None = field(default=None, repr=False)
     algorithms: tuple[str, ...] = ("MD5",)
@@ -128,6 +126,8 @@ class ServerConfig:
     """What the directory calls a user of the overlay; "" if nothing."""
     has_mailboxes: Callable[[], bool] = bool
     """True if the overlay has mailboxes, in which messages are left."""
+    hosted: frozenset[str] = frozenset()
+    """Further domains of the overlay, whose users are others than those of the same names in its own."""
     numbering: Numbering = field(default_factory=Numbering)
     other_domains: OtherDomains = field(default_factory=OtherDomains)
     timers: TimerValues = field(default_factory=TimerValues)

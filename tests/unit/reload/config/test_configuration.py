@@ -14,6 +14,7 @@ from p2psip.reload.config.configuration import (
     SIP_REGISTRATION_KIND,
     AccessControl,
     BootstrapNode,
+    DomainRestriction,
     Kind,
     OverlayConfiguration,
     is_dns_name,
@@ -153,3 +154,22 @@ def test_what_this_release_cannot_do_is_named(change: dict[str, object], what: s
 
 def test_secrets_do_not_show() -> None:
     assert "hunter2" not in repr(replace(PLAIN, shared_secret="hunter2", bad_nodes=frozenset({node_id(1)})))
+
+
+@pytest.mark.parametrize(
+    ("restriction", "hosted"),
+    [
+        (None, set()),
+        (DomainRestriction(), set()),
+        (DomainRestriction(False, (r"club-b\.example",)), set()),
+        (DomainRestriction(True, (r"club\.example", r"club-b\.example", "c.example")), {"club-b.example", "c.example"}),
+        # What stands for more than one name is nobody's domain.
+        (DomainRestriction(True, (r".*\.my\.example", r"club-[bc]\.example", "example")), set()),
+    ],
+)
+def test_7904_3_4_the_domains_that_are_named_have_users_of_their_own(
+    restriction: DomainRestriction | None, hosted: set[str]
+) -> None:
+    """RFC 7904 section 3.4: "Each <pattern> element defines a pattern for constructing admissible resource names."""
+    configuration = replace(PLAIN, domain_restriction=restriction)
+    assert configuration.hosted_domains == hosted

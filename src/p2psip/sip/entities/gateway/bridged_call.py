@@ -29,7 +29,7 @@ from p2psip.sip.entities.gateway.call_sides import (
     Passed,
 )
 from p2psip.sip.entities.gateway.limits import CALL_S_MAX, FORKS_MAX, HANDED_MAX, INVITES_MAX, RING_S_MAX, SILENT_S
-from p2psip.sip.entities.gateway.transferring import Replaced, Transfer, TransferEnds
+from p2psip.sip.entities.gateway.transferring import CallTransfer, Replaced, TransferEnds
 from p2psip.sip.message.build import make_request, make_response, phrase_of
 from p2psip.sip.message.errors import BadMessage
 from p2psip.sip.message.headers import NameAddr, Reason
@@ -67,7 +67,7 @@ class Bridge:
         self._is_alive = False
         self.transfers = 0
         """How often somebody else has come in the place of who has talked with the trunk."""
-        self._transfer: Transfer | None = None
+        self._transfer: CallTransfer | None = None
         """The last that was asked for."""
         self._replacing: Passed | None = None
         """The INVITE of who is to be in a dialog's place, until the other side has answered."""
@@ -419,7 +419,7 @@ class Bridge:
         return NEAR if self._sides[NEAR].may_transfer else FAR
 
     @property
-    def _under_way(self) -> Transfer | None:
+    def _under_way(self) -> CallTransfer | None:
         return None if self._transfer is None or self._transfer.is_over else self._transfer
 
     def _is_changing_hands(self, method: str) -> bool:
@@ -441,7 +441,7 @@ class Bridge:
         else:
             ends = TransferEnds(own, dialog, self._sides[1 - side], other)
             try:
-                transfer = Transfer(self, ends, refer, partial(self._arm, BridgeAlarm.TRANSFER))
+                transfer = CallTransfer(self, ends, refer, partial(self._arm, BridgeAlarm.TRANSFER))
             except BadMessage as error:
                 self._respond(side, arrived, dialog, error.status, now)
                 return

@@ -96,7 +96,7 @@ class _What(enum.Enum):
 class _Part:
     """A request of a transfer (a `Requester`)."""
 
-    transfer: Transfer
+    transfer: CallTransfer
     what: _What
     dialog: Dialog | None = None
     transaction: int = 0
@@ -136,7 +136,7 @@ class TransferEnds:
     transferee: Dialog
 
 
-class Transfer:
+class CallTransfer:
     """One REFER, and what becomes of it."""
 
     def __init__(self, call: Transferable, ends: TransferEnds, refer: Request, arm: Callable[[float], None]) -> None:

@@ -19,7 +19,7 @@ from p2psip.sip.message.uri import SipUri, parse_uri
 
 FURTHER = "club-b.example"
 HOSTED = frozenset({FURTHER, "c.example"})
-CONFIG = ServerConfig("club.example", frozenset({"club.example"}), (), SipUri("club.example", "peer"), HOSTED)
+CONFIG = ServerConfig("club.example", frozenset({"club.example"}), (), SipUri("club.example", "peer"), hosted=HOSTED)
 
 
 @pytest.mark.parametrize(
