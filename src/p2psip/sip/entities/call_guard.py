@@ -76,6 +76,10 @@ TARGET_REFRESHES = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY"})
 """What says anew where an end of a dialog is (RFC 3261 section 6, RFC 3311 section 5.1, RFC 6665 section B.12)."""
 
 
+NAMING_ANEW = frozenset({"INVITE", "UPDATE"})
+"""Those upon which phones show who is there: RFC 4916 has a new From in an UPDATE, or else in a re-INVITE."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallUp(Effect):
     """An INVITE, or in a call what else says where its ends are, was answered with a 2xx: both in the overlay's terms.
@@ -176,6 +180,8 @@ class CallGuard:
                 # A 2xx that is repeated (13.3.1.4), or has come by another way: both may have moved since.
                 return
             asker.refreshed = request.cseq.number
+            # RFC 4916: who it is may have changed since.
+            asker.name = request.from_
             for name, contact in ((request.from_, caller_at), (response.to, callee_at)):
                 end = call.end_of(name)
                 end.contact = contact or end.contact
@@ -215,6 +221,11 @@ class CallGuard:
             return
         sender = call.end_of(request.from_)
         sender.cseq = max(sender.cseq, request.cseq.number)
+
+    def known_as(self, request: Request) -> NameAddr | None:
+        """As whom the end of a call is known that sends this within it; None if the call is not."""
+        call = self._calls.get(_key_of(request)) if request.method in NAMING_ANEW and request.to.tag else None
+        return None if call is None else call.end_of(request.from_).name
 
     def flow_down(self, flow: int, now: float) -> None:
         """A connection was lost by which one end of some calls was reached."""

@@ -34,6 +34,7 @@ from p2psip.sip.entities.domains.location import Permits
 from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gate.gate import AnswerInstead, Gate, Outcome, Waits
 from p2psip.sip.entities.gate.guests import Guests
+from p2psip.sip.entities.gate.identity import is_same
 from p2psip.sip.entities.gateway.trunk import Trunk
 from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.kept_calls import pack, unpack
@@ -437,7 +438,7 @@ class SipServer:
             self._answers.reply(arrived, rejection.status, now, rejection.phrase, rejection.extra)
         elif request.method == "REGISTER" and source.peer is not None:
             self._answers.reply(arrived, 403, now, "Phones register with their own peer")
-        elif source.peer is not None and request.begins and not self._is_for_us(request):
+        elif source.peer is not None and self._says_who_it_is(request):
             found = self._verification.examine(arrived, now)
             if isinstance(found, Ask) and request.method == "INVITE":
                 # A certificate may have to be fetched: the caller may give up meanwhile (9.1).
@@ -566,7 +567,25 @@ class SipServer:
         else:
             if arrived.source.peer is None and not request.to.tag:
                 arrived = replace(arrived, request=marked(request, user, self._config.numbering))
-            self._proxy.start(arrived, user, now, caller)
+            self._proxy.start(arrived, user, now, self._in_call(arrived, caller))
+
+    def _says_who_it_is(self, request: Request) -> bool:
+        """True if From of a request of another peer is to be proved: as it begins something, or as whoever sends it
+        within a call is not whom it was with (RFC 4916).
+        """
+        known = self._guard.known_as(request)
+        if known is not None:
+            return not is_same(request.from_.uri, known.uri)
+        return request.begins and not self._is_for_us(request)
+
+    def _in_call(self, arrived: RequestArrived, caller: Caller) -> Caller:
+        """Who sends a request within a call: of a phone here the token says whose it is."""
+        known = self._guard.known_as(arrived.request)
+        if known is None:
+            return caller
+        token = routing.sender_token(arrived.request, arrived.source, self._config, self._tokens)
+        is_phone = arrived.source.peer is None and token is not None
+        return replace(caller, user=token.user if is_phone and token is not None else caller.user, known_as=known)
 
     def _is_to_oneself(self, request: Request, user: str) -> bool:
         """True for a request outside of a dialog to the sender's own AoR."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.sip.entities.callers.passport import Party
+from p2psip.sip.message.headers import NameAddr
 
 _NOT_ASKED = "the request names no user of the overlay"
 
@@ -23,6 +24,9 @@ class Caller:
     parties: frozenset[Party] = frozenset()
     forwarders: tuple[str, ...] = ()
     """The users who have proved to have forwarded it to whom it has come for, the latest first, whoever calls."""
+    known_as: NameAddr | None = None
+    """Within a call: as whom this end of it is known. Another name is the sender's if it is that of `user` (RFC 4916).
+    """
 
     @property
     def words(self) -> str:

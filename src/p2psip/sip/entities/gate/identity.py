@@ -115,6 +115,30 @@ def with_name(request: Request, realm: str, name_of: Callable[[str], str]) -> Fi
     return fields.with_only("P-Asserted-Identity", NameAddr(line_uri(user, realm), name))
 
 
+def is_same(one: Uri, other: Uri) -> bool:
+    """True if two URIs name the same, wherever he is, and however it is spelt."""
+    if not (isinstance(one, SipUri) and isinstance(other, SipUri)):
+        return one == other
+    return (one.user_name.lower(), one.host) == (other.user_name.lower(), other.host)
+
+
+def in_call(request: Request, caller: Caller, realm: str, *, is_of_peer: bool) -> Request:
+    """A request within a call, in the overlay's terms: its sender is who he was before, or, if he has proved that,
+    another user (RFC 4916).
+    """
+    known, from_ = caller.known_as, request.from_
+    if known is None or is_same(from_.uri, known.uri):
+        return request
+    if not caller.user or not is_same(from_.uri, line_uri(caller.user, realm)):
+        as_before = NameAddr(known.uri, known.display_name, from_.params)
+        return request.replace(fields=request.fields.with_only("From", as_before))
+    if is_of_peer:
+        return request
+    named = NameAddr(line_uri(caller.user, realm), from_.display_name)
+    fields = request.fields.with_only("From", NameAddr(named.uri, named.display_name, from_.params))
+    return request.replace(fields=fields.with_last("P-Asserted-Identity", named))
+
+
 def line_uri(user: str, realm: str) -> SipUri:
     """The AoR of a user."""
     return SipUri(realm, escape_user(user))

@@ -72,6 +72,7 @@ class Edge:
         cleaned = self._cleaned(request, source, user, caller, is_private=is_private)
         routed = routing.preprocess(cleaned, self._config, self._tokens)
         named = self._naming.request_from(routed.request, place, is_private or identity.is_nameless(request))
+        named = identity.in_call(named, caller, self._config.realm, is_of_peer=source.peer is not None)
         is_from_outside = place is not None and place.is_outside
         domain = "" if place is None else routed.request.sip_uri.host
         return routing.Routed(named, routed.place, routed.next_route, is_from_outside, domain)
