@@ -22,7 +22,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls lint types imports lock clean
+.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls phone-table lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -34,6 +34,7 @@ help:
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make transactions  write docs/transactions.md anew: the machines of SIP transactions, drawn from their tables"
 	@echo "make ways-of-calls  write the table of docs/ways-of-calls.md anew: each way, in the simulator"
+	@echo "make phone-table  write the table of docs/phones.md anew from tests/interop/phone_features.toml"
 	@echo "make nat-pairs  write docs/nat-pairs.md anew: agents behind every pair of NATs (root, nftables)"
 	@echo "make browser fetch what the tests of phones in browsers are made of (npm)"
 	@echo "make lock    resolve requirements.lock and requirements-dev.lock anew from pyproject.toml"
@@ -123,6 +124,9 @@ nat-pairs: dev
 
 ways-of-calls: dev
 	PYTHONPATH=tests/support $(BIN)/python tests/support/ways_page.py
+
+phone-table: dev
+	$(BIN)/python tests/support/phone_table.py
 
 clean:
 	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache

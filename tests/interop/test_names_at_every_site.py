@@ -191,3 +191,50 @@ def test_a_call_outlives_the_restart_of_either_peer(
             bob.wait("Media streams established|resumed")
             bob.hang_up()
             alice.wait("CALL_CLOSED", PATIENCE_S)
+
+
+@pytest.mark.parametrize("phone", ["baresip", "linphone"])
+def test_each_holds_a_call_with_another_site(phones: Phones, phone: str) -> None:
+    with getattr(phones, phone)("alice") as alice, phones.linphone("bob") as bob:
+        wait_registered(alice, bob)
+        alice.dial(phones.uri("bob", "alice"))
+        bob.wait_incoming()
+        bob.command("answer")
+        bob.wait("Media streams established with .* for call 1")
+        hold, resume = ("hold", "resume") if phone == "baresip" else ("pause 1", "resume 1")
+        if phone == "baresip":
+            alice.wait("CALL_ESTABLISHED")
+        else:
+            alice.wait("Media streams established with .* for call 1")
+        alice.command(hold)
+        bob.wait("Call 1 has been paused by")
+        if phone == "linphone":
+            alice.wait("is now paused")
+        alice.command(resume)
+        bob.wait("Media streams established with .* for call 1")
+        alice.hang_up()
+        bob.wait_ended()
+
+
+def test_digits_pass_between_sites(phones: Phones) -> None:
+    """RFC 4733, from phone to phone."""
+    with phones.baresip("alice") as alice, phones.linphone("bob") as bob:
+        wait_registered(alice, bob)
+        alice.dial(phones.uri("bob", "alice"))
+        bob.wait_incoming()
+        bob.command("answer")
+        alice.wait("CALL_ESTABLISHED", PATIENCE_S)
+        bob.wait("Media streams established with .* for call 1")
+        alice.command("sndcode", "5")
+        bob.wait("Receiving tone 5 from")
+        alice.hang_up()
+        bob.wait_ended()
+
+
+def test_a_message_from_one_site_to_another(phones: Phones) -> None:
+    with phones.linphone("alice") as alice, phones.linphone("bob") as bob, phones.baresip("carol") as carol:
+        wait_registered(alice, bob, carol)
+        alice.command(f'chat {phones.uri("bob", "alice")} "are you there?"')
+        assert "are you there?" in bob.wait("Message received from .*: (.*)")
+        alice.command(f'chat {phones.uri("carol", "alice")} "and you?"')
+        eventually("carol's phone shows it", lambda: "and you?" in carol.log)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sites]:
     key.write_bytes(issued.key_pem)
     with LiveOverlay(directory, peers=2, users=("alice", "bob", "carol")) as overlay:
         hill, valley = overlay.peers
-        overlay.add_lines([(hill, "alice"), (valley, "bob"), (valley, "carol")])
+        overlay.add_lines([(hill, "alice"), (valley, "bob"), (valley, "carol"), (hill, "carol")])
         for peer, flags in (
             (hill, ("--phone-wss", "--phone-certificate", str(chain), "--phone-key", str(key))),
             (valley, ("--phone-ws", "--media", "anchor")),
@@ -58,7 +59,7 @@ def _spki(der: bytes) -> str:
     return base64.b64encode(hashlib.sha256(info).digest()).decode()
 
 
-def registered(sites: Sites, user: str, peer: LivePeer, url: str) -> Tab:
+def registered(sites: Sites, user: str, peer: LivePeer, url: str | list[str]) -> Tab:
     """A new tab, with the phone of a user."""
     tab = sites.browser.open()
     tab.do("register", {"url": url, "uri": f"sip:{user}@{HERE}", "password": phone_password(user)})
@@ -125,6 +126,24 @@ def test_two_tabs_at_two_peers_hold_a_call(sites: Sites, tmp_path: Path) -> None
     sites.hill.wait_phones("alice", 0)
 
 
+def test_one_tab_hands_another_on_to_a_third(sites: Sites) -> None:
+    """Blind transfer (RFC 5359 2.4), between peers."""
+    alice = registered(sites, "alice", sites.hill, sites.hill.wss_url)
+    bob = registered(sites, "bob", sites.valley, sites.valley.ws_url)
+    carol = registered(sites, "carol", sites.valley, sites.valley.ws_url)
+    alice.do("call", f"sip:bob@{HERE}")
+    for tab in (alice, bob):
+        tab.wait("confirmed")
+    alice.do("refer", f"sip:carol@{HERE}")
+    assert carol.wait("incoming")["from"].startswith("sip:bob@")
+    alice.wait("transferred")
+    carol.wait("confirmed")
+    hears(carol)
+    for user, peer, tab in (("alice", sites.hill, alice), ("bob", sites.valley, bob), ("carol", sites.valley, carol)):
+        tab.evaluate("window.close()")
+        peer.wait_phones(user, 0)
+
+
 def test_a_page_from_elsewhere_is_refused_and_the_log_says_so(sites: Sites) -> None:
     with Browser("--host-resolver-rules=MAP evil.example 127.0.0.1") as browser:
         tab = browser.open(origin=browser.origin.replace(HERE, "evil.example"))
@@ -144,3 +163,19 @@ def test_a_telephone_and_a_page_send_each_other_messages_and_have_no_common_voic
         assert "488" in str(carol.wait("ended"))
     bob.evaluate("window.close()")
     sites.valley.wait_phones("bob", 0)
+
+
+def test_zz_a_tab_turns_to_its_other_peer(sites: Sites, record_property: Callable[[str, object], None]) -> None:
+    """The last one, as one of the peers dies."""
+    alice = registered(sites, "alice", sites.hill, sites.hill.wss_url)
+    carol = registered(sites, "carol", sites.valley, [sites.valley.ws_url, sites.hill.wss_url])
+    sites.valley.kill()
+    died_at = time.monotonic()
+    # Until then nobody can call it: it has one connection at a time.
+    sites.hill.wait_phones("carol", 1)
+    alice.do("call", f"sip:carol@{HERE}")
+    carol.wait("incoming")
+    record_property("gap_s", round(time.monotonic() - died_at, 1))
+    alice.wait("confirmed")
+    sites.valley.run("--phone-ws", "--media", "anchor")
+    sites.valley.wait_joined()

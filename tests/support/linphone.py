@@ -54,6 +54,15 @@ username={user}
 passwd={password}
 """
 
+ALSO = """\
+
+[proxy_1]
+reg_proxy=<sip:{server};transport={transport}>
+reg_identity=sip:{user}@{server}
+reg_expires=600
+reg_sendregister=1
+"""
+
 TLS = """\
 sip_tls_port=-1
 root_ca={trusts}
@@ -77,9 +86,10 @@ class Linphone:
         trusts: Path | None = None,
         looks_at_name: bool = True,
         namespace: str = "",
+        also: str = "",
     ) -> None:
-        """`namespace` is where it runs. Over TLS it believes whom the authority in the file `trusts` has issued one, of
-        that name or not.
+        """`namespace` is where it runs, `also` another server, at which its user has a second account. Over TLS it
+        believes whom the authority in the file `trusts` has issued one, of that name or not.
         """
         self.user = user
         self._directory = directory / f"linphone-{user}"
@@ -99,6 +109,7 @@ class Linphone:
             transport=transport,
             more="" if trusts is None else TLS.format(trusts=trusts, looks_at_name=int(looks_at_name)),
         )
+        config += ALSO.format(server=also, user=user, transport=transport) if also else ""
         (self._directory / "config").write_text(config)
 
     def __enter__(self) -> Self:
@@ -152,6 +163,12 @@ class Linphone:
         """All of it."""
         with self._changed:
             return self._said
+
+    @property
+    def unread(self) -> str:
+        """All of it after what was waited for."""
+        with self._changed:
+            return self._said[self._read_to :]
 
     def wait(self, pattern: str, timeout_s: float = PATIENCE_S) -> str:
         """The next thing it says that matches, after what was waited for before; its first group, or all of it."""

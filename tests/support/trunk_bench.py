@@ -105,14 +105,11 @@ class TrunkBench:
     def _do(self, effect: Effect) -> None:
         match effect:
             case ToServer(data):
-                self.overlay.append(Heard(self.now, parse(data)))
+                if (said := _read(data)) is not None:
+                    self.overlay.append(Heard(self.now, said))
             case ForTrunk(_, SendUdp(_, remote, data)):
                 assert remote.host in {each.host for each in (PROVIDER, SECOND, THIRD, STRANGER)}
-                try:
-                    message = parse(data)
-                except BadMessage:
-                    # An answer has the fields of what was asked, damaged as they may be.
-                    assert data.startswith((b"SIP/2.0 4", b"SIP/2.0 505"))
+                if (message := _read(data)) is None:
                     return
                 self.provider.append(Heard(self.now, message, remote))
                 if remote in self.dead or not isinstance(message, Request):
@@ -267,6 +264,15 @@ class TrunkBench:
         self.answer(sent, 200, body=ANSWER)
         self.within("ACK", self.response("overlay", "200 INVITE"), 7)
         return invite, sent
+
+
+def _read(data: bytes) -> Message | None:
+    """What the trunk says; None for an answer that has the fields of what was asked, damaged as they may be."""
+    try:
+        return parse(data)
+    except BadMessage:
+        assert data.startswith((b"SIP/2.0 4", b"SIP/2.0 505"))
+        return None
 
 
 class Registrar:

@@ -21,7 +21,6 @@ from urllib.parse import unquote
 
 from p2psip.base.timers import TimerQueue
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.message.errors import readable
 from p2psip.sip.message.fields import Fields
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.message.uri import SipUri
@@ -102,15 +101,21 @@ class HostingLayer(TransactionLayer):
         """transactions.TransactionLayer"""
         state = self._transactions.get(transaction)
         if state is not None and state.request is not None:
-            if state.source is not None and state.source.peer is not None:
-                response = self._translated(response, outward)
-            # RFC 3261 8.2.6.2: "The From field of the response MUST equal the From header field of the request", and To
-            # as well, but for its tag.
-            tag, to = response.to.tag, state.request.fields.first("to") or ""
-            has_tag = bool(readable(lambda: state.request.to.tag if state.request is not None else "", ""))
-            fields = response.fields.with_only("From", state.request.fields.first("from") or "")
-            response = response.replace(fields=fields.with_only("To", to if has_tag or not tag else f"{to};tag={tag}"))
+            response = response.replace(fields=self._as_they_came(response.fields, state.request))
+        if state is not None and state.source is not None and state.source.peer is not None:
+            response = self._translated(response, outward)
         super().respond(transaction, response, now)
+
+    def _as_they_came(self, fields: Fields, request: Request) -> Fields:
+        """RFC 3261 8.2.6.2: "The From field of the response MUST equal the From header field of the request", and To as
+        well, but for the tag that is added to it.
+        """
+        for key, name in (("from", "From"), ("to", "To")):
+            came, said = request.fields.first(key) or "", fields.first(key) or ""
+            here = inward(came, self._config)
+            if here != came and said.startswith(here):
+                fields = fields.with_only(name, came + said.removeprefix(here))
+        return fields
 
     def _inward(self, event: TuEvent) -> TuEvent:
         match event:

@@ -16,6 +16,7 @@ from p2psip.sip.entities.domains.hosted import inward, inward_alone, outward
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Response
 from p2psip.sip.message.uri import SipUri, parse_uri
+from p2psip.sip.transports.arrivals import Datagram
 
 FURTHER = "club-b.example"
 HOSTED = frozenset({FURTHER, "c.example"})
@@ -204,6 +205,17 @@ def test_numbers_are_the_overlays_by_whichever_domain_they_are_dialled(world: Wo
     call = namesake.invite(f"sip:42@{FURTHER}")
     world.run(5.0)
     assert call.is_up
+
+
+@pytest.mark.parametrize("to", [f"<sip:alice@{FURTHER}", f'"<sip:alice@{FURTHER}>', f"sip:alice@{FURTHER};=", '"', ""])
+def test_what_is_malformed_is_answered_all_the_same(world: World, one: Server, to: str) -> None:
+    damaged = (
+        f"OPTIONS sip:alice@{FURTHER} SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.66;branch=z9hG4bKdamaged\r\n"
+        f"From: <sip:alice@{FURTHER}>;tag=1\r\nTo: {to}\r\nCall-ID: d\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 7\r\n\r\n"
+    )
+    one.core.handle(Datagram(one.address, Address("10.1.0.66", 5060), damaged.encode()), world.now)
+    world.run(1.0)
+    assert all(answer.status in (400, 407) for answer in one.answered)
 
 
 def test_who_has_no_line_in_a_domain_is_nobody_there(world: World, one: Server, alice: Phone) -> None:
