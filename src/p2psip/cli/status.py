@@ -45,22 +45,7 @@ def status(
     if as_json:
         print(json.dumps(facts))
         return
-    print(f"{facts['user']}  Node-ID {facts['node_id']}")
-    known = f"configuration {facts['configuration']}"
-    # A machine that is out of descriptors, or closes /proc to the peer, does not say how much memory it has.
-    memory = "memory unknown" if facts["memory_kb"] is None else f"{facts['memory_kb'] // 1024} MB"
-    print(f"  {facts['state']} of {facts['overlay']}, {known}, up {facts['up_s']:.0f} s, {memory}")
-    if facts["trouble"]:
-        print(f"  {facts['trouble']}")
-    for row in aligned([_way_in(tried) for tried in facts["ways_in"][-WAYS_SHOWN_MAX:]]):
-        print(f"  {row}")
-    for row in aligned([_role(played) for played in facts["roles"][-ROLES_SHOWN_MAX:]]):
-        print(f"  {row}")
-    if remote := facts["same_node_id_at"]:
-        print(f"  another machine, {remote}, runs with a copy of this state directory: stop one of the two")
-    if not facts["date_trusted"]:
-        print("  the date is not set: certificates are not checked for their dates")
-    print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
+    _print_peer(facts)
     if "members" in facts:
         print(f"  knows {facts['members']} members, itself among them")
     # Where a topology has an order of neighbours it says so; else they are just neighbours.
@@ -82,6 +67,31 @@ def status(
         print(f"  no {what} with {name}: {failed['reason']} ({failed['s_ago']:.0f} s ago)")
         for row in aligned([(p["local"], "to", p["remote"], p["types"], p["outcome"]) for p in failed["pairs"]]):
             print(f"    tried {row}")
+    _print_phone_side(facts)
+
+
+def _print_peer(facts: Any) -> None:
+    """Who it is, how it came in, what it keeps."""
+    print(f"{facts['user']}  Node-ID {facts['node_id']}")
+    known = f"configuration {facts['configuration']}"
+    # A machine that is out of descriptors, or closes /proc to the peer, does not say how much memory it has.
+    memory = "memory unknown" if facts["memory_kb"] is None else f"{facts['memory_kb'] // 1024} MB"
+    print(f"  {facts['state']} of {facts['overlay']}, {known}, up {facts['up_s']:.0f} s, {memory}")
+    if facts["trouble"]:
+        print(f"  {facts['trouble']}")
+    for row in aligned([_way_in(tried) for tried in facts["ways_in"][-WAYS_SHOWN_MAX:]]):
+        print(f"  {row}")
+    for row in aligned([_role(played) for played in facts["roles"][-ROLES_SHOWN_MAX:]]):
+        print(f"  {row}")
+    if remote := facts["same_node_id_at"]:
+        print(f"  another machine, {remote}, runs with a copy of this state directory: stop one of the two")
+    if not facts["date_trusted"]:
+        print("  the date is not set: certificates are not checked for their dates")
+    print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
+
+
+def _print_phone_side(facts: Any) -> None:
+    """Where calls go, and whose they are."""
     for trunk in facts["trunks"]:
         print(f"  trunk {trunk['name']}: {trunk['state']}, {trunk['calls']} of {trunk['calls_max']} calls")
     for room in in_words(facts["rooms"]):

@@ -18,7 +18,7 @@ from p2psip.daemon.state.settings_file import make, read_values
 from p2psip.net.disk.files import read_text
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.scenario.play import play
-from p2psip.sim.scenario.run_outcome import SPREADS, Outcome, as_scenario, spread
+from p2psip.sim.scenario.run_outcome import SPREADS, RunOutcome, as_scenario, spread
 from p2psip.sim.scenario.scenario_terms import Scenario
 from p2psip.sim.scenario.shrink import shrink
 
@@ -85,7 +85,7 @@ def sim(
     return 1
 
 
-def _draw(outcome: Outcome, directory: Path) -> None:
+def _draw(outcome: RunOutcome, directory: Path) -> None:
     try:
         from p2psip.sim.scenario.plots import draw_all
     except ImportError as error:
@@ -151,7 +151,7 @@ def _figures(played: tuple[Scenario, int]) -> dict[str, object]:
     return _plain(play(*played))
 
 
-def _plain(outcome: Outcome) -> dict[str, object]:
+def _plain(outcome: RunOutcome) -> dict[str, object]:
     import msgspec
 
     plain: dict[str, object] = msgspec.to_builtins(outcome.figures())
@@ -173,7 +173,7 @@ def _played(path: Path) -> Iterator[dict[str, object]]:
         yield figures
 
 
-def _described(outcome: Outcome) -> Iterator[str]:
+def _described(outcome: RunOutcome) -> Iterator[str]:
     """For people."""
     yield f"seed {outcome.seed}: {outcome.peers} peers at the end, {outcome.virtual_s:.0f} s of virtual time"
     if outcome.failure is not None:

@@ -14,7 +14,7 @@ from p2psip.sim.scenario.deeds import Deeds
 from p2psip.sim.scenario.direct_stage import DirectStage
 from p2psip.sim.scenario.internet_stage import InternetStage
 from p2psip.sim.scenario.ring_watch import RingWatch
-from p2psip.sim.scenario.run_outcome import Outcome, RunFailure, Told
+from p2psip.sim.scenario.run_outcome import RunFailure, RunOutcome, Told
 from p2psip.sim.scenario.scenario_terms import Happening, Scenario
 from p2psip.sim.scenario.script import draw
 from p2psip.sim.scenario.stage import DialledCall, Lookup, Stage
@@ -40,7 +40,7 @@ PRECISE_UP_TO = 500
 
 def play(
     scenario: Scenario, seed: int, *, script: Sequence[Happening] | None = None, told: Told | None = None
-) -> Outcome:
+) -> RunOutcome:
     """Play a scenario that has been checked; `script` is what happens, if it is not to be drawn. What a core does wrong
     is an outcome as well.
     """
@@ -79,7 +79,7 @@ class Run:
     def __init__(self, scenario: Scenario, seed: int, script: Sequence[Happening], told: Told | None) -> None:
         self.scenario = scenario
         self.stage: Stage = (DirectStage if scenario.world == "direct" else InternetStage)(scenario, seed)
-        self.outcome = Outcome(seed, tuple(script))
+        self.outcome = RunOutcome(seed, tuple(script))
         self._told = told
         self._case = CASES[scenario.topology]
         self._watch = RingWatch() if scenario.topology == "CHORD-RELOAD" else None

@@ -15,7 +15,7 @@ matplotlib.use("svg")
 
 from matplotlib import pyplot
 
-from p2psip.sim.scenario.run_outcome import SPREADS, Outcome
+from p2psip.sim.scenario.run_outcome import SPREADS, RunOutcome
 
 WIDTH_IN, HEIGHT_IN = 6.4, 3.6
 
@@ -30,7 +30,7 @@ def records_of_theory(records: Sequence[int]) -> float:
     return sum(records) / len(records)
 
 
-def draw_all(outcome: Outcome, directory: Path) -> list[Path]:
+def draw_all(outcome: RunOutcome, directory: Path) -> list[Path]:
     """A picture of each kind of reading that the run has, as what part of the readings is how much at the most."""
     directory.mkdir(parents=True, exist_ok=True)
     # The same run is the same file, byte by byte.

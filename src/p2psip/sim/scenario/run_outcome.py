@@ -40,7 +40,7 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 @dataclass
-class Outcome:
+class RunOutcome:
     """Of one run."""
 
     seed: int
@@ -119,7 +119,7 @@ def spread(readings: Sequence[float]) -> Spread | None:
     return Spread(len(ordered), mean, at(0.5), at(0.95), at(0.99), round(ordered[-1], 3))
 
 
-def as_scenario(scenario: Scenario, outcome: Outcome) -> str:
+def as_scenario(scenario: Scenario, outcome: RunOutcome) -> str:
     """The scenario of just this run, in TOML: it happens again as it happened, whatever the seed draws."""
     fixed = msgspec.structs.replace(scenario, seed=outcome.seed, happens=outcome.script, is_swarm=False)
     lines = [f"{name} = {_toml(value)}" for name, value in _set(fixed) if name != "happens"]

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from p2psip.sim.scenario.play import play
-from p2psip.sim.scenario.run_outcome import Outcome
+from p2psip.sim.scenario.run_outcome import RunOutcome
 from p2psip.sim.scenario.scenario_terms import Happening, Scenario
 
 
 def shrink(
-    scenario: Scenario, failed: Outcome, *, runs_max: int, told: Callable[[int, int], None] | None = None
-) -> tuple[Scenario, Outcome]:
+    scenario: Scenario, failed: RunOutcome, *, runs_max: int, told: Callable[[int, int], None] | None = None
+) -> tuple[Scenario, RunOutcome]:
     """The shortest run that still fails in the same way, and its scenario; after `runs_max` runs the best so far.
     `told` hears how many runs there were, and how many happenings are left.
 
@@ -31,7 +31,7 @@ def shrink(
 
 class _Shrinking:
     def __init__(
-        self, scenario: Scenario, failed: Outcome, runs_max: int, told: Callable[[int, int], None] | None
+        self, scenario: Scenario, failed: RunOutcome, runs_max: int, told: Callable[[int, int], None] | None
     ) -> None:
         assert failed.failure is not None, "a run that failed"
         self.scenario = scenario

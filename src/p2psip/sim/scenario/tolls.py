@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2psip.sim.scenario.run_outcome import Outcome
+from p2psip.sim.scenario.run_outcome import RunOutcome
 from p2psip.sim.scenario.scenario_terms import Scenario
 from p2psip.sim.scenario.stage import Stage
 
@@ -33,7 +33,7 @@ class Tolls:
         ]
         self._lookups, self._calls = len(self._stage.lookups), len(self._stage.calls)
 
-    def read(self, outcome: Outcome) -> None:
+    def read(self, outcome: RunOutcome) -> None:
         """Write it all down; a run that failed has what there is."""
         stage = self._stage
         outcome.peers, outcome.virtual_s, outcome.events = len(stage.up), stage.now, stage.clock.events

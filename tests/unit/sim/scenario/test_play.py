@@ -8,18 +8,18 @@ from msgspec.structs import replace
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.topology.chord.chord import Chord
 from p2psip.sim.scenario.play import Run, play
-from p2psip.sim.scenario.run_outcome import Outcome
+from p2psip.sim.scenario.run_outcome import RunOutcome
 from p2psip.sim.scenario.scenario_terms import Happening, Scenario
 
 SMALL = Scenario(peers=4, users=3, seconds=40.0, heal_s=60.0)
 
 
-def happened(outcome: Outcome) -> list[str]:
+def happened(outcome: RunOutcome) -> list[str]:
     """All that was told, without its times."""
     return [what for _, what in outcome.log]
 
 
-def played(*happens: Happening, scenario: Scenario = SMALL, seed: int = 1) -> Outcome:
+def played(*happens: Happening, scenario: Scenario = SMALL, seed: int = 1) -> RunOutcome:
     """All was well in the end."""
     outcome = play(replace(scenario, happens=happens), seed)
     assert outcome.failure is None, outcome.transcript()

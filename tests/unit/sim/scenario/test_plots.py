@@ -8,14 +8,14 @@ import pytest
 from lxml import etree
 
 from p2psip.sim.scenario.plots import draw_all, hops_of_theory
-from p2psip.sim.scenario.run_outcome import Outcome
+from p2psip.sim.scenario.run_outcome import RunOutcome
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def outcome() -> Outcome:
+def outcome() -> RunOutcome:
     """Of a run with some readings."""
-    made = Outcome(1, ())
+    made = RunOutcome(1, ())
     made.peers, made.hops, made.records = 100, [1, 2, 3, 3, 4], [4, 4, 7]
     made.lookup_ms = [10.0, 20.0, 35.5]
     return made

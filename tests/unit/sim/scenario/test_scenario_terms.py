@@ -8,7 +8,7 @@ import pytest
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.settings_file import make, read_values
-from p2psip.sim.scenario.run_outcome import Outcome, as_scenario
+from p2psip.sim.scenario.run_outcome import RunOutcome, as_scenario
 from p2psip.sim.scenario.scenario_terms import Happening, Scenario
 from p2psip.sim.scenario.script import draw
 
@@ -49,7 +49,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_the_scenario_of_one_run_is_read_again_and_draws_the_same(tmp_path: Path) -> None:
     scenario = read(tmp_path, WHOLE)
     script = draw(scenario, 3)
-    again = read(tmp_path, as_scenario(scenario, Outcome(3, script)))
+    again = read(tmp_path, as_scenario(scenario, RunOutcome(3, script)))
     assert (again.seed, again.happens) == (3, script)
     assert draw(again, 99) == script
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from p2psip.sim.scenario import shrink as module
-from p2psip.sim.scenario.run_outcome import Outcome, RunFailure
+from p2psip.sim.scenario.run_outcome import RunFailure, RunOutcome
 from p2psip.sim.scenario.scenario_terms import Happening, Scenario
 from p2psip.sim.scenario.shrink import shrink
 
@@ -26,18 +26,18 @@ def times(happenings: Sequence[Happening]) -> set[float]:
 
 def shrunk(
     monkeypatch: pytest.MonkeyPatch, fails: Fails, *, count: int = 40, runs_max: int = 500
-) -> tuple[Scenario, Outcome, int]:
+) -> tuple[Scenario, RunOutcome, int]:
     """What is left where runs fail as `fails` says, and how many there were."""
     runs = []
 
-    def play(scenario: Scenario, seed: int, *, script: Sequence[Happening]) -> Outcome:
+    def play(scenario: Scenario, seed: int, *, script: Sequence[Happening]) -> RunOutcome:
         runs.append(len(script))
         kind = fails(scenario, script)
-        return Outcome(seed, tuple(script), RunFailure(kind, 1.0, "it is so") if kind else None)
+        return RunOutcome(seed, tuple(script), RunFailure(kind, 1.0, "it is so") if kind else None)
 
     monkeypatch.setattr(module, "play", play)
     scenario = Scenario(peers=30, users=20)
-    whole = Outcome(7, script(count), RunFailure("not found", 9.0, "u1 is not found"))
+    whole = RunOutcome(7, script(count), RunFailure("not found", 9.0, "u1 is not found"))
     shorter, outcome = shrink(scenario, whole, runs_max=runs_max)
     return shorter, outcome, len(runs)
 
