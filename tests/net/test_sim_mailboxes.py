@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from mailbox_calls import KINDS, FillingDisk, Voice, asked, club, contents, heard, leave, open_mailbox
 from watching import accepted, lamps
 
+from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import ResourceId
 from p2psip.coupling.mailbox import depositing
-from p2psip.media.tone import Tone
+from p2psip.coupling.mailbox.errands import Errand
+from p2psip.media.g711 import PCMU
+from p2psip.media.tone import Tone, ToneDetector
 from p2psip.reload.config.configuration import DIRECTORY_KINDS
+from p2psip.reload.security.roles import Identity
+from p2psip.reload.transport.request import OverlayRequest
+from p2psip.reload.usages.mailbox_usage import DAY_S, MailCipher, mail_key, mail_removal, mail_store, purpose_of
 from p2psip.reload.usages.sip_registration import LIFETIME_S
+from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.kinds import MAIL, MAIL_PART, DataModel
-from p2psip.reload.wire.storage_messages import StoredData
-from p2psip.sim.sites.making import OVERLAY
+from p2psip.reload.wire.storage_messages import StoredData, StoreReq
+from p2psip.reload.wire.usages.mailbox_values import MailFacts, MailHeader, MailState, MailType, SealedKey
+from p2psip.sim.sites.making import OVERLAY, line_of
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.handling.call_handling import CallHandling
-from p2psip.sip.entities.mailbox.mailbox_questions import DeleteMessage, Kept
+from p2psip.sip.entities.mailbox.mailbox_questions import DeleteMessage, FetchMessage, Kept, MessageAudio
 
 pytestmark = pytest.mark.long
 
@@ -209,17 +220,6 @@ def test_who_takes_no_messages_is_busy_as_before() -> None:
     assert "nobody takes no messages" in str(carried.causes[-1])
 
 
-def test_who_says_nothing_has_left_nothing() -> None:
-    world, alice, bob = hill("silence", 4)
-    bob.unplug()
-    call = alice.dial("bob")
-    assert world.run(60.0, stop=lambda: alice.talks)
-    alice.hang_up(call)
-    world.run(10.0)
-    assert contents(world[1], "bob").messages == ()
-    assert not any(stored.data_value.exists for stored in kept_of(world, MAIL))
-
-
 def test_one_member_has_so_many_places_in_a_mailbox(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight; here two, which is quicker to see."""
     monkeypatch.setattr(depositing, "SLOTS", 2)
@@ -272,3 +272,71 @@ def test_a_number_whose_peer_is_off_for_an_hour_is_known_and_takes_messages() ->
     assert world.look_up(0, "200").registrations.entries == ()  # type: ignore[union-attr]
     alice.dial("200")
     assert world.run(30.0, stop=lambda: alice.talks)
+
+
+def test_two_callers_of_one_line_at_once_have_two_places() -> None:
+    world, alice, bob = hill("two at once", 4)
+    other = world.phone(0, "alice", 7)
+    bob.unplug()
+    calls = [phone.dial("bob") for phone in (alice, other)]
+    assert world.run(60.0, stop=lambda: alice.talks and other.talks)
+    world.run(2.0)
+    for phone, hz in ((alice, 700.0), (other, 900.0)):
+        Voice(phone, hz).speak(2.0)
+    for phone, call in zip((alice, other), calls, strict=True):
+        phone.hang_up(call)
+    world.run(15.0)
+    found = [asked(world[1], FetchMessage("bob", each.key)) for each in contents(world[1], "bob").messages]
+    heard_hz = []
+    for each in found:
+        assert isinstance(each, MessageAudio)
+        ear = ToneDetector()
+        ear.feed(PCMU.decode(each.audio))
+        heard_hz.append(round(frequency_of(ear.tone()), -1))
+    assert sorted(heard_hz) == [700, 900]
+
+
+def store(world: SimulatedPeers, number: int, request: StoreReq, signer: Identity) -> None:
+    """A Store of somebody's own choice, by way of his peer."""
+    where = [Destination.resource(request.resource)]
+    errand: Errand = (wish for wish in [OverlayRequest(where, MessageCode.STORE_REQ, request, signer)])
+    world[number].call(lambda now: world[number].peer.mailboxes._errands.begin(errand, now))
+    world.run(5.0)
+
+
+def test_what_is_dated_in_times_to_come_is_not_believed_and_dates_nothing_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else one member could have another's line sign with no date but such ones, for ever."""
+    world, alice, bob = hill("to come", 4)
+    mallory = line_of(world.seed, 3, "mallory", "mallory").identity
+    world.line(3, "mallory")
+    world.settle_records([3])
+    key = mail_key(mallory.node_id, 0)
+    later_ms = int(1000 * (world.wall.date(world.world.now) + 10 * 365 * DAY_S))
+    cipher = MailCipher.new(mailbox_of(world), key, random.Random(1))
+    opened = line_of(world.seed, 1, "bob", "bob").identity
+    member = world.verifier.check([opened.certificate], 0.0, True)
+    sealed = world.verifier.seal(member, cipher.secret, purpose_of(key), random.Random(2))
+    keys, facts = (SealedKey(opened.node_id, sealed),), cipher.seal_facts(MailFacts(b"mallory", b""))
+    header = MailHeader(MailType.VOICE, MailState.NEW, mallory.user.encode(), later_ms, 8000, 1, keys, facts)
+    request = mail_store(mallory, mailbox_of(world), key, header, later_ms)
+    store(world, 3, request, mallory)
+    assert any(stored.data_value.exists for stored in kept_of(world, MAIL))
+    told: list[Effect] = []
+    mailboxes = world[1].peer.mailboxes
+    real = mailboxes.drain
+    monkeypatch.setattr(mailboxes, "drain", lambda: told.extend(found := real()) or found)
+    assert contents(world[1], "bob").messages == ()
+    assert contents(world[1], "bob").messages == ()
+    notes = [e.facts["reason"] for e in told if isinstance(e, Note) and e.event == "message refused"]
+    assert notes == [f"of {mallory.user}: it is dated in times to come"]
+    bob.unplug()
+    # Nor does the owner of a mailbox that of who leaves something: of alice's places there he has removed the first.
+    place = mail_key(line_of(world.seed, 0, "alice", "alice").identity.node_id, 0)
+    store(world, 1, mail_removal(opened, mailbox_of(world), place, header, later_ms), opened)
+    leave(world, alice, "bob", seconds=1.5)
+    (left,) = contents(world[1], "bob").messages
+    assert left.key == place[:-1] + b"\1"
+    issued = world[1].peer.node.issue_storage_time(opened.node_id, world.world.now)
+    assert issued.storage_time_ms < later_ms - 1000 * DAY_S

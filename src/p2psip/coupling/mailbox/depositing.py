@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from p2psip.base.ids import ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.coupling.lines import Publisher
-from p2psip.coupling.mailbox.errands import Errand, Errands, Outcome, PartOfErrand, stored, stored_in_the_end
+from p2psip.coupling.mailbox.errands import Errand, Errands, Outcome, PartOfErrand, latest_ms, stored, stored_in_the_end
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity, Signer
 from p2psip.reload.storage.verified import read_answer
@@ -109,6 +109,8 @@ class Deposits:
         self._rng = rng
         self._numbers = itertools.count(1)
         self._tickets: dict[int, _Ticket] = {}
+        self._busy: set[tuple[ResourceId, MailKey]] = set()
+        """Places that messages on their way from here have taken: two callers of one line are to have two."""
         self._sought: dict[object, tuple[FindMailbox, str]] = {}
         """By the tokens of callers who wait: what they want, and what is said if nothing comes of it in time."""
         self._patience: Timers[object] = Timers()
@@ -119,7 +121,9 @@ class Deposits:
 
     def locate(self, token: object, asked: FindMailbox, now: float) -> None:
         """Take a place for a message, and say where one speaks."""
-        self._tickets = {number: each for number, each in self._tickets.items() if now < each.until}
+        for number, ticket in tuple(self._tickets.items()):
+            if now >= ticket.until:
+                self._done_with(self._tickets.pop(number))
         if self._errands.is_full or len(self._tickets) >= TICKETS_MAX:
             self._refuse(token, asked, "too many leave messages at this peer now")
         else:
@@ -160,6 +164,7 @@ class Deposits:
             self._answer(token, NotKept("its place was kept for so long, and is not any more"))
         elif self._errands.is_full:
             self._answer(token, NotKept("too many messages are being kept at this peer now"))
+            self._done_with(ticket)
             ticket = None
         return ticket
 
@@ -175,6 +180,7 @@ class Deposits:
             if token in self._sought:
                 self._refuse(token, asked, room)
             return
+        self._busy.add((resource, room.key))
         cipher = MailCipher.new(resource, room.key, self._rng)
         header = self._header(room, cipher, asked, sender)
 
@@ -185,12 +191,14 @@ class Deposits:
             self._sought[token] = asked, f"{asked.owner} takes messages, and who keeps them does not answer"
         why, now = yield from stored(self._node, sender, reserve, done.now, room.above_ms)
         if why:
+            self._busy.discard((resource, room.key))
             if token in self._sought:
                 self._refuse(token, asked, f"{asked.owner} takes messages, and no more can be kept: {why}")
             return
         ticket = _Ticket(asked.owner, resource, room.key, sender, header, cipher, asked.has_rung, now + TICKET_S)
         if token not in self._sought:
             yield from self._removed(ticket, 0, now)
+            self._done_with(ticket)
             return
         self.cancel(token)
         number = next(self._numbers)
@@ -215,7 +223,9 @@ class Deposits:
         if why:
             self._answer(token, NotKept(why))
             yield from self._removed(ticket, len(parts), now)
+            self._done_with(ticket)
             return
+        self._done_with(ticket)
         self.left.append(ticket.owner)
         if asked.is_text:
             self.texts.append(SentText(ticket.sender, ticket.owner, ticket.key))
@@ -228,7 +238,12 @@ class Deposits:
         else:
             yield from self._announced(ticket, replace(ticket.header, type=MailType.MISSED_CALL), now)
             self.left.append(ticket.owner)
+        self._done_with(ticket)
         self._answer(token, Kept())
+
+    def _done_with(self, ticket: _Ticket) -> None:
+        """Its place may be taken for another message, or not, as the overlay says."""
+        self._busy.discard((ticket.resource, ticket.key))
 
     def _announced(self, ticket: _Ticket, header: MailHeader, now: float) -> PartOfErrand:
         """Tell the owner that all of it is there."""
@@ -268,7 +283,10 @@ class Deposits:
             return f"{owner} takes no messages" + (f": {found.dropped[0]}" if found.dropped else "")
         used = {value.key: value.storage_time_ms for value in (*found.values, *found.removed) if value.kind == MAIL}
         taken = {value.key for value in found.of(MAIL)}
-        free = [key for key in (mail_key(sender.node_id, slot) for slot in range(SLOTS)) if key not in taken]
+        places = (mail_key(sender.node_id, slot) for slot in range(SLOTS))
+        latest = latest_ms(self._node, sender, done.now)
+        blocked = taken | {key for key, signed_ms in used.items() if signed_ms > latest}
+        free = [key for key in places if key not in blocked and (resource, key) not in self._busy]
         if not free:
             return f"{SLOTS} messages of {sender.user} wait for {owner} already"
         return _Room(readers, min(longest_s[reader] for reader in readers), free[0], used.get(free[0], 0))

@@ -14,9 +14,11 @@ from typing import TypeAlias
 from p2psip.base.errors import RequestFailed
 from p2psip.base.timers import Deadline, Timers
 from p2psip.reload.node.node import Node
+from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
+from p2psip.reload.usages.mailbox_usage import DAY_S
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.rejections import Rejection
@@ -103,10 +105,26 @@ class Errands:
                 self._node.request(wish, ErrandContext(number), now)
 
 
+def latest_ms(node: Node, identity: Identity, now: float) -> float:
+    """What may be the date of something that others have signed: no later than tomorrow, or, where nobody knows what
+    day it is, than our own certificate is good for.
+    """
+    if node.wall.is_trusted:
+        return node.wall.date_ms(now) + 1000 * DAY_S
+    chain = [entry.certificate for entry in identity.certificates]
+    try:
+        return 1000 * node.reader.rules.verifier.check(chain, 0.0, False).not_after
+    except UntrustedCertificate:
+        return 0.0
+
+
 def stored(
     node: Node, identity: Identity, make: Callable[[int], StoreReq], now: float, above_ms: int = 0
 ) -> PartOfErrand:
     """Store what `make` makes of a storage_time, as one of our own, later than `above_ms`."""
+    if above_ms > latest_ms(node, identity, now):
+        # Whoever has signed that has no clock, or wants ours to be wrong: all that we sign later would be dated so.
+        return "what is there is dated in times to come", now
     try:
         issued = node.issue_storage_time(identity.node_id, now, above_ms=above_ms)
     except Rejection as error:

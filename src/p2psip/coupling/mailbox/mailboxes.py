@@ -116,6 +116,9 @@ class Mailboxes:
         """A line is served, perhaps with another key."""
         known = self._served.get(line.name)
         if known is not None and known.box.line.identity.node_id == line.identity.node_id:
+            if known.box.line.identity.certificates != line.identity.certificates:
+                # Messages are sealed to the certificate that has signed the opening: that is to be the new one.
+                self._set(line.name, _Chore.OPEN, now + SETTLE_S)
             known.box.line = line
         else:
             self._served[line.name] = _Served(OpenBox(line, self._node.hash_name(line.aor.encode())))

@@ -9,7 +9,7 @@ from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import ResourceId
 from p2psip.coupling.line import Line
-from p2psip.coupling.mailbox.errands import Errand, Outcome, PartOfErrand, Wish, stored, stored_in_the_end
+from p2psip.coupling.mailbox.errands import Errand, Outcome, PartOfErrand, Wish, latest_ms, stored, stored_in_the_end
 from p2psip.media.g711 import SAMPLE_RATE_HZ
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import SecurityError
@@ -206,7 +206,10 @@ class Readings:
                 continue
             try:
                 signer, ms = value.signer.user, value.storage_time_ms
-                box.mail[key] = open_mail(box.line.identity, box.resource, key, value.data, signer, ms)
+                if ms > latest_ms(self._node, box.line.identity, done.now):
+                    refused.append(f"of {signer}: it is dated in times to come")
+                    continue
+                box.mail[key] = open_mail(box.line.identity, box.resource, key, value.data, ms)
             except UNREADABLE as error:
                 refused.append(f"of {value.signer.user}: {error}")
         for why in refused:

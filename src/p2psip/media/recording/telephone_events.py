@@ -13,6 +13,9 @@ DIGITS = "0123456789*#ABCD"
 SEGMENT_MAX = 0xFFFF
 """What one segment of a long event can last (section 2.5.1.3), in timestamp units."""
 
+REPEATED_MAX = 480
+"""How closely an end is repeated: people do not press the same key again within 60 ms."""
+
 _PAYLOAD = struct.Struct("!BBH")
 
 
@@ -39,12 +42,16 @@ class TelephoneEvent:
 
 
 class DigitListener:
-    """Tells each digit once, however often it is said: an event has one RTP timestamp, that of its beginning."""
+    """Tells each digit once, however often it is said: an event has one RTP timestamp, that of its beginning.
+
+    Some senders give each packet of an event a timestamp of its own. What follows closely on an event of the same
+    digit, without the mark of a new one, is taken for more of it.
+    """
 
     def __init__(self) -> None:
-        self._last: tuple[int, int, int] | None = None
-        """SSRC, timestamp and code of the latest event."""
-        self._duration = 0
+        self._last: RtpPacket | None = None
+        """The latest packet of an event, and what it said."""
+        self._said: TelephoneEvent | None = None
 
     def hear(self, packet: RtpPacket) -> str:
         """The digit that begins with this packet, "" if none does. Raises MalformedRtp."""
@@ -52,17 +59,20 @@ class DigitListener:
         if not event.duration:
             # 2.3.5: "The receiver SHOULD ignore an event report with zero duration if the event is not a state."
             return ""
-        # 2.2.1: "several RTP packets may carry the same timestamp". The first of them may be lost, so any will do.
-        this = packet.ssrc, packet.timestamp, event.code
-        is_known = this == self._last or self._goes_on(this)
-        self._last, self._duration = this, event.duration
+        is_known = self._goes_on(packet, event)
+        self._last, self._said = packet, event
         return "" if is_known or event.code >= len(DIGITS) else DIGITS[event.code]
 
-    def _goes_on(self, this: tuple[int, int, int]) -> bool:
-        """2.5.1.3: a sender begins "reporting a new "segment" with the RTP timestamp set to the time at which the
-        previous segment ended".
-        """
-        if self._last is None or self._duration != SEGMENT_MAX:
+    def _goes_on(self, packet: RtpPacket, event: TelephoneEvent) -> bool:
+        last, said = self._last, self._said
+        if last is None or said is None or (packet.ssrc, event.code) != (last.ssrc, said.code):
             return False
-        ssrc, timestamp, code = self._last
-        return this == (ssrc, (timestamp + SEGMENT_MAX) % (1 << 32), code)
+        # 2.2.1: "several RTP packets may carry the same timestamp". The first of them may be lost, so any will do.
+        after = (packet.timestamp - last.timestamp) % (1 << 32)
+        if not after:
+            return True
+        # 2.5.1.3: a sender begins "reporting a new "segment" with the RTP timestamp set to the time at which the
+        # previous segment ended", and 2.2.2: "only the first segment will have the marker bit set".
+        if packet.marker:
+            return False
+        return after <= (REPEATED_MAX if said.is_end else SEGMENT_MAX) and (event.is_end or not said.is_end)

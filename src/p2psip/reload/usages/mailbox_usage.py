@@ -154,8 +154,6 @@ class OpenedMail:
     key: MailKey
     header: MailHeader
     facts: MailFacts
-    signer: str
-    """The user name of who has signed it last: who has left it, or the owner."""
     storage_time_ms: int
     cipher: MailCipher
 
@@ -171,7 +169,7 @@ def purpose_of(key: MailKey) -> bytes:
 
 
 def open_mail(
-    line: Identity, resource: ResourceId, key: MailKey, data: bytes, signer: str, storage_time_ms: int
+    line: Identity, resource: ResourceId, key: MailKey, data: bytes, storage_time_ms: int
 ) -> OpenedMail | None:
     """A message as this line reads it; None if it was not left for this line. Raises DecodeError or SecurityError."""
     header = MailHeader.decode(data, node_id_length=len(line.node_id))
@@ -182,7 +180,7 @@ def open_mail(
     if len(secret) != _KEY_BYTES:
         raise CannotUnseal("the key of a message has another length")
     cipher = MailCipher(secret, resource, key)
-    return OpenedMail(key, header, cipher.open_facts(header.facts), signer, storage_time_ms, cipher)
+    return OpenedMail(key, header, cipher.open_facts(header.facts), storage_time_ms, cipher)
 
 
 UNREADABLE = (DecodeError, SecurityError)

@@ -59,7 +59,7 @@ def test_it_records_only_when_it_is_told_to_and_no_keys() -> None:
 def test_keys_and_malformed_ones_do_not_pile_up() -> None:
     one = session()
     for number in range(2 * DIGITS_MAX):
-        send(one, number, TelephoneEvent(1, True, 10, 160).encode(), 101)
+        send(one, number, TelephoneEvent(1, True, 10, 160).encode(), 101, 1000 * number)
     send(one, 2 * DIGITS_MAX, b"\1", 101)
     assert one.take_digits() == ["1"] * DIGITS_MAX
     assert one.end.dropped == 1

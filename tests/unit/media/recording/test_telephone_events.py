@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from p2psip.media.recording.telephone_events import SEGMENT_MAX, DigitListener, TelephoneEvent
@@ -34,6 +36,15 @@ def test_a_long_event_in_segments_is_one_digit() -> None:
     segments = [packet(11, 100, SEGMENT_MAX), packet(11, 100 + SEGMENT_MAX, 800), packet(11, 5, 160)]
     assert heard(*segments) == "##"
     assert heard(packet(1, 0xFFFFFFFF, SEGMENT_MAX), packet(1, SEGMENT_MAX - 1, 160)) == "1"
+
+
+def test_a_sender_whose_packets_have_timestamps_of_their_own_presses_once() -> None:
+    """As some do; with the mark of a new event it is another one."""
+    said = [packet(5, 100 + 160 * number, 160 * (number + 1), is_end=number > 3) for number in range(7)]
+    assert heard(*said) == "5"
+    again = replace(packet(5, 100 + 160 * 7, 160), marker=True)
+    assert heard(*said, again) == "55"
+    assert heard(*said, packet(5, 100 + 160 * 6 + 481, 160)) == "55"
 
 
 def test_all_digits_and_nothing_else() -> None:

@@ -173,13 +173,13 @@ def test_what_one_member_has_at_a_peer_is_bounded() -> None:
 
 def test_it_is_read_by_whom_it_was_sealed_for_alone() -> None:
     data = header().encode()
-    opened = open_mail(BOB, BOB_PLACE, KEY, data, ALICE.user, NOW_MS)
+    opened = open_mail(BOB, BOB_PLACE, KEY, data, NOW_MS)
     assert opened is not None
     assert (opened.facts.caller, opened.is_voice) == (b"alice", True)
-    assert open_mail(MALLORY, BOB_PLACE, KEY, data, ALICE.user, NOW_MS) is None
+    assert open_mail(MALLORY, BOB_PLACE, KEY, data, NOW_MS) is None
     stolen = header(keys=(replace(header().keys[0], line=MALLORY.node_id),)).encode()
     with pytest.raises(CannotUnseal):
-        open_mail(MALLORY, BOB_PLACE, KEY, stolen, ALICE.user, NOW_MS)
+        open_mail(MALLORY, BOB_PLACE, KEY, stolen, NOW_MS)
 
 
 def test_nothing_of_it_fits_another_message() -> None:
@@ -191,14 +191,14 @@ def test_nothing_of_it_fits_another_message() -> None:
         with pytest.raises(CannotUnseal):
             reader.open_part(number, sealed)
     with pytest.raises(UNREADABLE):
-        open_mail(BOB, BOB_PLACE, KEY[:-1] + b"\1", header().encode(), ALICE.user, NOW_MS)
+        open_mail(BOB, BOB_PLACE, KEY[:-1] + b"\1", header().encode(), NOW_MS)
 
 
 def test_garbage_in_a_header_is_an_error_of_one_kind() -> None:
     whole = header().encode()
     for at in range(0, len(whole), 7):
         with pytest.raises(UNREADABLE):
-            open_mail(BOB, BOB_PLACE, KEY, whole[:at], ALICE.user, NOW_MS)
+            open_mail(BOB, BOB_PLACE, KEY, whole[:at], NOW_MS)
 
 
 def test_a_recording_is_cut_into_parts_and_put_together_again() -> None:

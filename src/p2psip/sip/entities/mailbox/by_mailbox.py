@@ -10,6 +10,7 @@ from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import After, Asked, RingsNoMore
 from p2psip.sip.entities.questions import NotLocated, Target
 from p2psip.sip.message.build import phrase_of
+from p2psip.sip.message.message import Request
 from p2psip.sip.message.urgency import is_marked
 from p2psip.sip.message.uri import SipUri, Uri, escape_user
 from p2psip.sip.transports.hops import LocalHop
@@ -18,6 +19,8 @@ MAILBOX_AGENT, TEXT_AGENT = "mailbox", "texts"
 
 TICKET_PARAM, LONGEST_PARAM = "ticket", "longest"
 """Of the URI by which a caller is led to the agent: which message he leaves, and for how many seconds he may speak."""
+
+IS_COMPOSING = "application/im-iscomposing+xml"
 
 NOT_REACHED = frozenset({404, 408, 430, 480, 486, 500, 503})
 """What is said of somebody who is busy, does not answer, is away, or whose peer is. A 6xx is the last word (16.7)."""
@@ -47,7 +50,7 @@ class ByMailbox:
         is_text = request.method == "MESSAGE"
         if after is None or not (is_text or request.method == "INVITE") or not is_user(asked.uri, self._config):
             return None
-        if is_text and asked.user is None:
+        if is_text and (asked.user is None or _is_of_the_moment(request)):
             # What no line has sent: of others, and what is delivered here after it has waited.
             return None
         if is_marked(request) or not self._config.has_mailboxes():
@@ -70,6 +73,11 @@ class ByMailbox:
 
     def _has_spoken(self, after: After) -> bool:
         return any(tried.uri.param(TICKET_PARAM) is not None for tried in after.tried)
+
+
+def _is_of_the_moment(request: Request) -> bool:
+    """True for what is of no use later: that somebody writes (RFC 3994), or what ends at once (RFC 3428 section 4)."""
+    return request.content_type == IS_COMPOSING or request.expires == 0
 
 
 def _number(uri: Uri) -> str:
