@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import time
 import wave
 from array import array
@@ -13,10 +14,12 @@ from typing import Any
 
 import pytest
 from baresip import Baresip, needs_baresip
+from free_ports import free_port
 from live_overlay import OVERLAY, LiveOverlay, LivePeer, eventually, phone_password
 
 from p2psip.daemon.state.rooms_file import ROOMS_FILE
-from p2psip.media.g711 import SAMPLE_RATE_HZ
+from p2psip.media.g711 import PCMU, SAMPLE_RATE_HZ
+from p2psip.media.rtp import RtpPacket
 from p2psip.reload.config.configuration import REDIR_KIND, ServicePermission
 
 pytestmark = [pytest.mark.slow(60), needs_baresip]
@@ -24,6 +27,10 @@ pytestmark = [pytest.mark.slow(60), needs_baresip]
 TONES = {"alice": 500, "bob": 700, "carol": 900}
 SERVICES = (ServicePermission("conference", (f"peer-*@{OVERLAY}",)),)
 ROOM = "3001"
+GROUP = "239.255.70.1"
+MULTICAST_PORT = 2 * ((free_port(together=2) + 1) // 2)
+MIXES = 'rooms = ["30XX"]\nparticipants = 10\n'
+PAGE = f'[[page]]\nname = "all"\nnumber = "700"\nmembers = ["bob", "carol"]\nmulticast = ["{GROUP}:{MULTICAST_PORT}"]\n'
 BACK_S = 5.0
 """The room is to be there again so soon after its mixer was killed; a machine that is busy may take longer."""
 
@@ -38,11 +45,12 @@ def overlay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveOverlay]:
     with LiveOverlay(directory, peers=4, users=tuple(TONES), kinds=(REDIR_KIND,), services=SERVICES) as live:
         here, there, *mixers = live.peers
         live.add_lines([(here, "alice"), (there, "bob"), (there, "carol")])
-        for mixer in mixers:
-            mixer.stop()
-            (mixer.directory / ROOMS_FILE).write_text('rooms = ["30XX"]\nparticipants = 10\n')
-            mixer.run()
-            mixer.wait_joined()
+        for peer, text in ((here, PAGE), *((mixer, MIXES) for mixer in mixers)):
+            peer.stop()
+            (peer.directory / ROOMS_FILE).write_text(text)
+            peer.run()
+            peer.wait_joined()
+        live.command("line", "calls", "bob", "--intercom", "alice", "--peer", there.directory)
         for mixer in mixers:
             eventually(f"{mixer.name} is found", lambda mixer=mixer: _is_found(live, mixer))  # type: ignore[misc]
         yield live
@@ -85,6 +93,36 @@ def loudness(samples: array[int], hz: float) -> float:
             newer, older = x / 32768 + w * newer - older, newer
         found.append(math.sqrt(max(0.0, newer * newer + older * older - w * newer * older)) * 2 / len(block))
     return sum(found) / max(1, len(found))
+
+
+def test_a_page_is_heard_by_whom_it_may_and_on_the_lan(tmp_path: Path, overlay: LiveOverlay) -> None:
+    """bob lets alice speak, at another peer; carol does not. Whoever has joined the group hears it without any call."""
+    here, there, *_ = overlay.peers
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as loudspeaker,
+        Baresip(tmp_path, "alice", server=here.server, password=phone_password("alice"), plays=TONES["alice"]) as alice,
+        Baresip(tmp_path, "bob", server=there.server, password=phone_password("bob"), plays=TONES["bob"]) as bob,
+        Baresip(tmp_path, "carol", server=there.server, password=phone_password("carol")) as carol,
+    ):
+        loudspeaker.bind((GROUP, MULTICAST_PORT))
+        member = socket.inet_aton(GROUP) + socket.inet_aton("127.0.0.1")
+        loudspeaker.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        loudspeaker.settimeout(30.0)
+        for phone in (alice, bob, carol):
+            phone.wait_registered()
+        alice.dial(f"sip:700@{here.server}")
+        alice.wait("CALL_ESTABLISHED")
+        bob.wait("CALL_ESTABLISHED")
+        bob.wait_heard(TALK_S)
+        samples: array[int] = array("h")
+        while len(samples) < 2 * SAMPLE_RATE_HZ:
+            samples.extend(PCMU.decode(RtpPacket.decode(loudspeaker.recv(2048)).payload))
+        alice.hang_up()
+        bob.wait("CALL_CLOSED"), alice.wait("CALL_CLOSED")
+        assert loudness(samples[-SAMPLE_RATE_HZ:], TONES["alice"]) > 0.01
+        assert heard(bob, 1.0, -0.5) == {"alice": True, "bob": False, "carol": False}
+        assert heard(alice, 1.0, -0.5) == {"alice": False, "bob": False, "carol": False}, "who is paged is not heard"
+        assert not [event for event in carol.events if event.get("type") == "CALL_INCOMING"]
 
 
 def test_three_phones_hear_each_other_also_after_their_mixer_was_killed(

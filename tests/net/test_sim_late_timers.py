@@ -95,6 +95,9 @@ from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sim.topologies import CASES, Case
 from p2psip.sim.world import Host
+from p2psip.sip.entities.handling.call_handling import CallHandling
+from p2psip.sip.entities.numbers.numbering import Numbering
+from p2psip.sip.entities.paging.page_terms import Page
 from p2psip.sip.transports.sip_records import Reassembly, records_of
 from p2psip.turn.client import TurnClient
 from p2psip.turn.values import Flow, Transmit
@@ -273,10 +276,28 @@ def nap_of_a_room() -> None:
     made = phones(world, (0, "alice"), (1, "bob"))
     for phone in made:
         enter(world, phone)
+    world.run(2.0)
     jump(world.world.clock, HOUR_S, random.Random(1))
     for site in world.sites.values():
         site.call(site.handle_timeout)
     assert world.run(120.0, stop=lambda: list(mixers(world).values()) == [["alice", "bob"]])
+
+
+def nap_of_a_page() -> None:
+    """bob's phone rings where it should answer by itself; an hour later it rings no more."""
+    page = Page("all", "700", ("bob",))
+    world = SimulatedPeers("late page", numbering=Numbering(pages=(page,)))
+    site = world.add(0)
+    assert world.run(30.0, stop=lambda: site.peer.node.is_serving)
+    alice, bob = world.with_phones((0, "alice"), (0, "bob"), answer_s=None)
+    site.call(lambda now: site.peer.handle_calls("bob", CallHandling(intercom=("*",)), now))
+    alice.dial("700")
+    assert world.run(5.0, stop=lambda: bool(alice.talks and bob.rang))
+    world.run(1.0)
+    jump(world.world.clock, HOUR_S, random.Random(1))
+    site.call(site.handle_timeout)
+    world.run(5.0)
+    assert not bob.agent.calls
 
 
 def nap_of_clients(seed: int) -> None:
@@ -535,6 +556,7 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_mailbox()
         nap_of_gateways()
         nap_of_a_room()
+        nap_of_a_page()
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()
         nap_of_a_mourner()

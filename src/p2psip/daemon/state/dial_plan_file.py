@@ -101,11 +101,11 @@ def load_numbering(state_dir: Path) -> Numbering:
     """What the file says, nothing if there is none; and that of rooms. Raises LocalMisuse, in one line that names the
     line of the file.
     """
-    path, rooms = state_dir / DIAL_PLAN_FILE, load_rooms(state_dir)
+    path, (rooms, pages) = state_dir / DIAL_PLAN_FILE, load_rooms(state_dir)
     if not path.exists():
-        return Numbering(rooms=rooms)
+        return Numbering(rooms=rooms, pages=pages)
     try:
-        return replace(_read(read_text(path)), rooms=rooms)
+        return replace(_read(read_text(path)), rooms=rooms, pages=pages)
     except Mistake as mistake:
         raise LocalMisuse(f"{path}: {mistake}") from None
 

@@ -39,9 +39,11 @@ FALLS = 0.8
 class MixedSession:
     """One member: what comes of him, and what goes to him."""
 
-    def __init__(self, local: Address, agreement: Agreement, rng: random.Random) -> None:
+    def __init__(self, local: Address, agreement: Agreement, rng: random.Random, *, speaks: bool = True) -> None:
+        """One who does not speak hears, and is not heard whatever he says."""
         self.end = RtpEnd(local, agreement, rng)
         self.loudness = 0.0
+        self._speaks = speaks
         self._lanes = bytearray()
         self._is_filling = True
         self._marker = True
@@ -101,7 +103,7 @@ class MixedSession:
         agreement = self.end.agreement
         for packet in packets:
             codec = _codec(packet.payload_type, agreement)
-            if codec is None or not agreement.direction.receives:
+            if codec is None or not (self._speaks and agreement.direction.receives):
                 continue
             self.loudness = max(self.loudness, loudness(packet.payload, codec))
             self._lanes += widened(packet.payload, codec)

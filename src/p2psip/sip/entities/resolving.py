@@ -17,6 +17,7 @@ from p2psip.sip.entities.mailbox.by_mailbox import ByMailbox
 from p2psip.sip.entities.numbers.by_dial_plan import ByDialPlan
 from p2psip.sip.entities.numbers.by_emergency import ByEmergency
 from p2psip.sip.entities.numbers.by_group import ByGroup, GroupTime
+from p2psip.sip.entities.paging.by_page import ByPage
 from p2psip.sip.entities.proxy.resolvers import (
     ByRoute,
     ByToken,
@@ -60,6 +61,7 @@ def resolvers_of(
         ForLinesAlone(ByDialPlan(config)),
         ForLinesAlone(ByGateway(config, trunks)),
         ForLinesAlone(ByCodes(config, handlings, ringing)),
+        ForLinesAlone(ByPage(config)),
         ForLinesAlone(ByPickUp(config, handlings, ringing)),
         GroupTime(config),
         ByGroup(config, handlings),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2psip.base.address import Address
 from p2psip.media.negotiation import Negotiation
 from p2psip.sip.dialogs.dialog import Dialog
@@ -19,8 +21,17 @@ FORKS_MAX = 8
 class CallOut(Call):
     """A call that we place: INVITE, ringing, answer or refusal, CANCEL."""
 
-    def __init__(self, wiring: Wiring, number: CallId, target: SipUri, now: float, display_name: str = "") -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        number: CallId,
+        target: SipUri,
+        now: float,
+        display_name: str = "",
+        extra: Sequence[tuple[str, object]] = (),
+    ) -> None:
         super().__init__(wiring, number, now)
+        self._extra = tuple(extra)
         self._display_name = display_name or wiring.config.display_name
         self._target = target
         self._statuses: set[int] = set()
@@ -44,7 +55,7 @@ class CallOut(Call):
             to=NameAddr(self._target),
             call_id=self._wiring.transactions.new_tag(),
             cseq=1,
-            extra=[*self._session_fields(), ("Allow", self._wiring.allow)],
+            extra=[*self._session_fields(), ("Allow", self._wiring.allow), *self._extra],
             body=self._negotiation.offer(),
         )
         self._wiring.set_timer(self.number, Alarm.RING, now + config.ring_s_max)

@@ -14,6 +14,7 @@ from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.star_codes import ECHO
 from p2psip.sip.entities.mailbox.mailbox_service import MailboxService
 from p2psip.sip.entities.mailbox.text_agent import TextAgent
+from p2psip.sip.entities.paging.pager import Pager
 from p2psip.sip.entities.switching.switchboard import Switchboard
 
 
@@ -23,5 +24,7 @@ def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) ->
     codes, switchboard = CodeService(config, handlings, rng), Switchboard(config, rng)
     rooms = config.numbering.rooms
     mixers = () if rooms is None else (RoomMixer(config, rooms, rng),)
+    pagers = (Pager(config, handlings, rng),) if config.numbering.pages else ()
     mailbox = MailboxService(config, handlings, rng)
-    return (echo, codes, switchboard, mailbox, TextAgent(config, rng), RoomCaller(config, rng), *mixers)
+    always = (echo, codes, switchboard, mailbox, TextAgent(config, rng), RoomCaller(config, rng))
+    return (*always, *mixers, *pagers)

@@ -128,8 +128,12 @@ class UserAgent:
         self._registration.stop(now)
         self._run(now)
 
-    def call(self, target: SipUri, now: float, display_name: str = "") -> CallId:
-        """Call somebody, who is shown this name, or the agent's own. Raises LocalMisuse if that cannot be."""
+    def call(
+        self, target: SipUri, now: float, display_name: str = "", extra: Sequence[tuple[str, object]] = ()
+    ) -> CallId:
+        """Call somebody, who is shown this name, or the agent's own, with these further fields. Raises LocalMisuse if
+        that cannot be.
+        """
         server = self._config.server
         if target.scheme == "sips" and not (isinstance(server, StreamHop) and server.transport == "TLS"):
             # 26.2.2: "sips" asks for TLS all the way.
@@ -139,7 +143,7 @@ class UserAgent:
         if len(self.calls) >= self._config.calls_max or self._asks.is_full:
             raise LocalMisuse(f"there are {len(self.calls)} calls already: hang up one of them first")
         number = next(self._numbers)
-        self._calls[number] = CallOut(self._wiring, number, target, now, display_name)
+        self._calls[number] = CallOut(self._wiring, number, target, now, display_name, extra)
         self._run(now)
         return number
 

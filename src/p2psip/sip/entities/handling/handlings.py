@@ -31,6 +31,11 @@ class Handlings:
         """The line's; None if it is no line of this peer."""
         return self._by_user.get(user)
 
+    @property
+    def lines(self) -> list[str]:
+        """The lines of this peer."""
+        return sorted(self._by_user)
+
     def set(self, user: str, handling: CallHandling) -> None:
         """A line of this peer wants this from now on."""
         self._by_user[user] = handling

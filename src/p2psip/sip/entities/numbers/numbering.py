@@ -9,6 +9,7 @@ from p2psip.sip.entities.conference.room_terms import RoomTerms
 from p2psip.sip.entities.handling.star_codes import StarCodes
 from p2psip.sip.entities.numbers.dial_plan import DialPlan
 from p2psip.sip.entities.numbers.groups import Group
+from p2psip.sip.entities.paging.page_terms import Page
 from p2psip.sip.message.urgency import is_sos
 
 
@@ -26,7 +27,7 @@ class Emergency:
 
 @dataclass(frozen=True, slots=True)
 class Numbering:
-    """The dial plan, star codes, emergency numbers, groups, rooms, and where messages are heard."""
+    """The dial plan, star codes, emergency numbers, groups, rooms, pages, and where messages are heard."""
 
     plan: DialPlan = field(default_factory=DialPlan)
     codes: StarCodes = field(default_factory=StarCodes)
@@ -36,6 +37,8 @@ class Numbering:
     """The user who is called by the mailbox's code; "" if there is none."""
     rooms: RoomTerms | None = None
     """What this peer mixes; None if it does not."""
+    pages: tuple[Page, ...] = ()
+    """By which numbers one speaks to many phones at once."""
 
     def is_emergency(self, dialled: str, user: str | None) -> bool:
         """True if this is an emergency number, or what the dial plan makes one of for who dials it."""

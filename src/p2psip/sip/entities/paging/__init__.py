@@ -1,0 +1,1 @@
+"""Pages: a number that many phones answer by themselves (docs/decisions/paging.md)."""
