@@ -331,6 +331,16 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
             {"way": "remembered", "address": "10.1.0.9:6084", "result": "no answer", "winner": False, "s_ago": 9.0},
             {"way": "configured", "address": "10.1.0.3:6084", "result": "linked", "winner": True, "s_ago": 4.0},
         ],
+        "roles": [
+            {
+                "role": "joining peer",
+                "node_id": "cd" * 20,
+                "user": "peer-valley@a.b",
+                "did": "was let in",
+                "s_ago": 4.0,
+            },
+            {"role": "admitting peer", "node_id": "ef" * 20, "user": "", "did": "let in after 9 ms", "s_ago": 1.0},
+        ],
         "same_node_id_at": "",
         "date_trusted": True,
         "links": [
@@ -382,6 +392,8 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     said = p2psip("status", "--peer", peer)
     assert "  tried:       remembered  10.1.0.9:6084  no answer (9 s ago)\n" in said
     assert "  came in by:  configured  10.1.0.3:6084  linked (4 s ago)\n" in said
+    assert "  let in by:           peer-valley (cdcdcdcd)  was let in (4 s ago)\n" in said
+    assert "  admitting peer for:  efefefef                let in after 9 ms (1 s ago)\n" in said
     assert "  knows 3 members, itself among them\n  neighbors:    none\n" in said
     assert "  media engine: rtpengine at 127.0.0.1:2223 answers, carries 3 calls\n" in said
     assert "peer-valley (cdcdcdcd)  198.51.100.11:6084  DTLS from 10.1.0.2:6084, host to server reflexive  up" in said
