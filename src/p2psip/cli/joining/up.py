@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from p2psip.base.errors import LocalMisuse
+from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.cli.joining import settings_of, with_port
 from p2psip.cli.terminal.progress import busy
 from p2psip.net.disk.home import MachineHome
@@ -80,11 +80,15 @@ def _go_on_joining(home: MachineHome, name: str | None, *, as_json: bool) -> Non
     if home.has_peer or home.has_overlay or (pending := load_pending(home.peer)) is None:
         return
     from p2psip.cli.joining.join import join_with
+    from p2psip.enrollment.client import EnrollmentRefused
     from p2psip.enrollment.join_codes import JoinCode
 
     code = JoinCode.parse(pending.code)
     _check_name(code.overlay, name, home)
-    join_with(home.peer, code, pending.name, pending.settings, as_json=as_json)
+    try:
+        join_with(home.peer, code, pending.name, pending.settings, as_json=as_json)
+    except EnrollmentRefused as refused:
+        raise RequestFailed(f"{refused}; `p2psip join` with another code, or delete {home.peer}") from None
 
 
 def _overlay(

@@ -74,5 +74,5 @@ def load_pending(directory: Path) -> PendingJoin | None:
 
 
 def forget_pending(directory: Path) -> None:
-    """It is in, or will not be."""
+    """It is in. Who was refused is not forgotten: `p2psip up` would take the machine for one that begins an overlay."""
     (directory / JOINING_FILE).unlink(missing_ok=True)

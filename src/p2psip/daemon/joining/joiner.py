@@ -48,7 +48,6 @@ async def join_overlay(
         try:
             state = await _init(directory, code, request, told)
         except EnrollmentRefused as refused:
-            forget_pending(directory)
             if refused.token != UsernameNotAvailable.token or not may_count:
                 raise
             request = replace(request, name=_next(request.name, code.overlay))

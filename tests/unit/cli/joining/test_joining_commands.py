@@ -7,11 +7,17 @@ import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from p2psip.base.errors import Cause
+from p2psip.daemon.joining import joiner
+from p2psip.daemon.joining.approval_wait import PendingJoin, save_pending
 from p2psip.daemon.joining.first_machine import found_here
+from p2psip.enrollment.client import EnrollmentRefused
+from p2psip.enrollment.join_codes import JoinCode, MeetingPlace
 
 Command = Callable[..., str]
 
@@ -90,6 +96,24 @@ def test_up_takes_another_port_for_who_enrolls(home: Path, p2psip: Command, monk
     p2psip("up", "port.example", "--directory", home / "new", "--listen", "[2001:db8::1]:9444")
     assert became[1][-1] == "9444"
     assert json.loads(became[1][-4]) == {"listen": ["2001:db8::1"], "phone_listen": ["2001:db8::1"]}
+
+
+def test_who_waits_to_come_in_begins_no_overlay(home: Path, p2psip: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever becomes of it: nobody is there, or there is no for an answer."""
+    code = JoinCode.parse(json.loads(p2psip("invite", "--json"))["code"])
+    code = replace(code, places=(MeetingPlace("127.0.0.1", 9, 9),))
+    peer = home / "new/peer"
+    peer.mkdir(parents=True)
+    save_pending(peer, PendingJoin(str(code), "valley", {}))
+    assert "does not answer, or is another one" in p2psip("up", "--directory", home / "new", status=1)
+    assert "is of club.example already" in p2psip("up", "other.example", "--directory", home / "new", status=2)
+
+    async def refused(*_: object, **__: object) -> None:
+        raise EnrollmentRefused("not enrolled", (Cause("https://x", "no", 0.0),), "membership_revoked")
+
+    monkeypatch.setattr(joiner, "join_overlay", refused)
+    assert "`p2psip join` with another code, or delete" in p2psip("up", "--directory", home / "new", status=1)
+    assert [path.name for path in (home / "new").rglob("*")] == ["peer", "joining.json"]
 
 
 def test_a_code_for_a_line_wants_a_peer(p2psip: Command) -> None:
