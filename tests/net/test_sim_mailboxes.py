@@ -168,6 +168,11 @@ def test_who_has_lines_at_two_peers_has_one_mailbox() -> None:
         phone.unplug()
     leave(world, alice, "bob")
     assert [len(contents(world[number], "bob").messages) for number in (1, 2)] == [1, 1]
+    # What has been heard at one of them has been heard.
+    (message,) = contents(world[2], "bob").messages
+    assert isinstance(asked(world[1], FetchMessage("bob", message.key)), MessageAudio)
+    world.run(5.0)
+    assert [contents(world[number], "bob").new for number in (1, 2)] == [0, 0]
 
 
 @pytest.mark.parametrize("what", ["busy", "no answer", "no phone"])
@@ -340,3 +345,16 @@ def test_what_is_dated_in_times_to_come_is_not_believed_and_dates_nothing_of_our
     assert left.key == place[:-1] + b"\1"
     issued = world[1].peer.node.issue_storage_time(opened.node_id, world.world.now)
     assert issued.storage_time_ms < later_ms - 1000 * DAY_S
+
+
+def test_a_line_with_a_new_certificate_opens_its_mailbox_anew() -> None:
+    """Messages are sealed to the certificate by which the opening is signed."""
+    world, alice, bob = hill("renewed", 3)
+    renewed = line_of(world.seed, 1, "bob", "bob", is_full_size=True)
+    assert renewed.identity.node_id == world[1].peer.publisher.lines[0].identity.node_id
+    world[1].call(lambda now: world[1].peer.add_line(renewed, now))
+    world.run(10.0)
+    bob.unplug()
+    leave(world, alice, "bob", seconds=1.5)
+    (message,) = contents(world[1], "bob").messages
+    assert isinstance(asked(world[1], FetchMessage("bob", message.key)), MessageAudio)

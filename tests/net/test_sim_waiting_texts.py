@@ -49,7 +49,7 @@ def back(world: SimulatedPeers, bob: SitePhone) -> None:
 def test_a_text_waits_and_is_delivered_once() -> None:
     world, alice, bob = hill("text")
     away(world, bob)
-    sent = alice.say("bob", b"Are you there?")
+    sent = alice.write("bob", b"Are you there?")
     assert world.run(15.0, stop=lambda: bool(sent.statuses))
     assert sent.statuses == [202]
     world.run(20.0)
@@ -66,7 +66,7 @@ def test_a_text_waits_and_is_delivered_once() -> None:
 
 def test_who_is_there_gets_it_at_once_and_nothing_waits() -> None:
     world, alice, bob = hill("there")
-    sent = alice.say("bob", b"hello")
+    sent = alice.write("bob", b"hello")
     assert world.run(15.0, stop=lambda: bool(sent.statuses))
     assert (sent.statuses, len(bob.texts), waits(world, "bob")) == ([200], 1, 0)
 
@@ -75,7 +75,7 @@ def test_who_takes_no_messages_gets_none_later() -> None:
     world = club("no texts", 3)
     alice, bob = lamps(world, (0, "alice"), (1, "bob"))
     away(world, bob)
-    sent = alice.say("bob", b"hello")
+    sent = alice.write("bob", b"hello")
     assert world.run(15.0, stop=lambda: bool(sent.statuses))
     assert sent.statuses == [480]
 
@@ -85,7 +85,7 @@ def test_its_sender_is_told_when_its_time_is_over(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(texts, "TEXT_WAITS_S", 3600)
     world, alice, bob = hill("over")
     away(world, bob)
-    sent = alice.say("bob", b"Are you there?")
+    sent = alice.write("bob", b"Are you there?")
     assert world.run(15.0, stop=lambda: bool(sent.statuses))
     world.run(30.0)
     assert (waits(world, "bob"), waits(world, "alice")) == (1, 1)
@@ -106,7 +106,7 @@ def test_of_what_was_delivered_its_sender_is_told_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr(texts, "TEXT_WAITS_S", 600)
     world, alice, bob = hill("delivered")
     away(world, bob)
-    alice.say("bob", b"Are you there?")
+    alice.write("bob", b"Are you there?")
     world.run(30.0)
     back(world, bob)
     world.run(1500.0)
@@ -139,3 +139,42 @@ def test_a_call_that_has_rung_is_not_told_again() -> None:
     alice.hang_up(call)
     world.run(200.0)
     assert (bob.texts, waits(world, "bob")) == ([], 0)
+
+
+def test_what_a_phone_does_not_take_now_is_offered_again_but_not_all_the_time() -> None:
+    world, alice, bob = hill("again")
+    away(world, bob)
+    alice.write("bob", b"hello")
+    world.run(20.0)
+    bob.answers_text = 480
+    back(world, bob)
+    world.run(500.0)
+    assert (len(bob.texts), waits(world, "bob")) == (1, 1)
+    bob.answers_text = 200
+    world.run(600.0)
+    assert (len(bob.texts), waits(world, "bob")) == (2, 0)
+
+
+def test_who_does_not_want_to_be_known_is_not_known_later_either() -> None:
+    world, alice, bob = hill("private")
+    away(world, bob)
+    sent = alice.write("bob", b"guess who", Privacy="id")
+    assert world.run(15.0, stop=lambda: bool(sent.statuses))
+    assert sent.statuses == [202]
+    resource = world[0].peer.node.hash_name(f"bob@{OVERLAY}".encode())
+    records = [record for site in world.sites.values() for record in site.host.store.records(resource, MAIL)]
+    assert {record.user for record in records} == {"peer-p0@sim.example"}
+    back(world, bob)
+    (text,) = bob.texts
+    assert (text.from_.sip_uri.user_name, text.from_.display_name) == ("anonymous", "Anonymous")
+    assert "p-asserted-identity" not in text.fields
+
+
+def test_what_is_of_no_use_later_does_not_wait() -> None:
+    world, alice, bob = hill("now")
+    away(world, bob)
+    composing = alice.write("bob", b"<isComposing/>", "application/im-iscomposing+xml")
+    at_once = alice.write("bob", b"now or never", Expires="0")
+    assert world.run(15.0, stop=lambda: bool(composing.statuses and at_once.statuses))
+    assert (composing.statuses, at_once.statuses) == ([480], [480])
+    assert waits(world, "bob") == 0

@@ -5,35 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from watching import Lamp, LampPhone
+from watching import LampPhone
 
 from p2psip.reload.config.calls_by import CallsBy
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.handling.call_handling import CallHandling
-from p2psip.sip.message.headers import NameAddr
-from p2psip.sip.message.message import Response
-from p2psip.sip.message.parser import parse
-from p2psip.sip.message.uri import SipUri
 
 PEERS = 6
 
 
 class TalkingPhone(LampPhone):
-    """A phone that also sends messages."""
-
-    def write(self, user: str, text: bytes) -> Lamp:
-        """Send a message to a user."""
-        uri = SipUri(self.server.host, user)
-        return self._ask("MESSAGE", uri, NameAddr(uri), [("Content-Type", "text/plain")], text)
-
-    def receive(self, data: bytes) -> None:
-        message = parse(data)
-        if isinstance(message, Response) and message.cseq.method == "MESSAGE":
-            self._answered(message)
-        else:
-            super().receive(data)
+    """A phone that knows whether its calls are held."""
 
     def is_held(self, call: int = 1) -> bool:
         """True if the other side has put a call on hold."""

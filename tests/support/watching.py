@@ -78,7 +78,7 @@ class LampPhone(SitePhone):
         self.texts: list[Request] = []
         """Those that it has shown."""
         self.password = str(options.get("password") or f"phone of {user}")
-        self.answers_notify = 200
+        self.answers_notify = self.answers_text = 200
         self._numbers = itertools.count(1)
 
     def watch(self, user: str, event: str = "dialog", expires_s: int = 300, **fields: object) -> Lamp:
@@ -93,10 +93,10 @@ class LampPhone(SitePhone):
         more = [(name.replace("_", "-"), value) for name, value in fields.items()]
         return self._ask("PUBLISH", uri, NameAddr(uri), [*extra, *more], body)
 
-    def say(self, user: str, text: bytes) -> Lamp:
+    def write(self, user: str, text: bytes, content_type: str = "text/plain", **fields: object) -> Lamp:
         """Send somebody a text message."""
         uri = SipUri(self.server.host, user)
-        return self._ask("MESSAGE", uri, NameAddr(uri), [("Content-Type", "text/plain")], text)
+        return self._ask("MESSAGE", uri, NameAddr(uri), [("Content-Type", content_type), *fields.items()], text)
 
     def refresh(self, lamp: Lamp, expires_s: int = 300) -> None:
         """Subscribe further, in the dialog; 0 ends it."""
@@ -116,8 +116,9 @@ class LampPhone(SitePhone):
         if isinstance(message, Request) and message.method == "NOTIFY":
             self._notified(message)
         elif isinstance(message, Request) and message.method == "MESSAGE":
+            self.received.append(data)
             self.texts.append(message)
-            self._transmit(make_response(message, 200, to_tag="shown").encode())
+            self._transmit(make_response(message, self.answers_text, to_tag="shown").encode())
         elif isinstance(message, Response) and message.cseq.method in ("SUBSCRIBE", "PUBLISH", "MESSAGE"):
             self._answered(message)
         else:

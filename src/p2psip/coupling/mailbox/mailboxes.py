@@ -346,6 +346,8 @@ class Mailboxes:
                 self._set(owner, _Chore.LOOK, now)
         texts, self._deposits.texts = self._deposits.texts, []
         for sent in texts:
-            if not self._errands.is_full:
+            name = sent.sender.user.rpartition("@")[0]
+            # Who does not want to be known is not: his peer has signed, which tells nobody.
+            if name in self._served and not self._errands.is_full:
                 self._errands.begin(self._texts.leave_receipt(sent, now), now)
-                self._set(sent.sender.user.rpartition("@")[0], _Chore.LOOK, now + SOON_S)
+                self._set(name, _Chore.LOOK, now + SOON_S)
