@@ -141,6 +141,9 @@ def test_three_phones_hear_each_other_also_after_their_mixer_was_killed(
             phone.wait("CALL_ESTABLISHED")
         eventually("all are in the room", lambda: everybody_is_in(overlay, here))
         eventually("the other peer knows it too", lambda: everybody_is_in(overlay, there))
+        assert "room 3001" in overlay.command("status", "--peer", here.directory)
+        explained = overlay.command("dial", "--explain", ROOM, "--peer", here.directory)
+        assert f"room {ROOM}, which " in explained
         time.sleep(TALK_S)
         (room,) = rooms(overlay, here)
         dead = next(mixer for mixer in mixers if mixer.node_id == room["mixed_at"])

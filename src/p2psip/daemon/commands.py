@@ -13,6 +13,8 @@ from p2psip.coupling.enquiries.tracing import Traced
 from p2psip.coupling.numbers.gateways import GatewaysKnown
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import MailboxAnswered
+from p2psip.coupling.services.rooms import SERVICE as CONFERENCE
+from p2psip.coupling.services.rooms import rooms_offered
 from p2psip.coupling.services.service_users import OF_THEIR_OWN
 from p2psip.daemon.control import Command
 from p2psip.daemon.dial_words import (
@@ -43,11 +45,13 @@ from p2psip.daemon.state.kept import KeptService
 from p2psip.dundi.values import NumberSought
 from p2psip.net.node_host import boot_time
 from p2psip.net.peer_host import PeerHost
+from p2psip.reload.node.choosing.service_chooser import PROVIDERS_MAX
 from p2psip.reload.node.effects import ReachSurveyed
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Announcement
 from p2psip.reload.usages.sip_registration import NotAnAor, canonical_aor
+from p2psip.reload.wire.kinds import REDIR
 from p2psip.sip.entities.domains.locations import ServersFound
 
 Enquired = LookedUp | Traced | ServicesFound | ServersFound | GatewaysKnown | NumberSought | MailboxAnswered
@@ -201,10 +205,25 @@ class Commands:
         nobody = [f"{NO_GATEWAY} {number}"]
         if is_emergency:
             return gateways or nobody
+        if rooms := await self._rooms(number):
+            return rooms
         what = f"the search for {number} by DUNDi"
         sought = await self._wait(lambda context, now: self._peer.look_for_neighbours(number, context, now), what)
         assert isinstance(sought, NumberSought)
         return [*neighbours_in_words(sought), *(gateways or ([] if sought.places else nobody))]
+
+    async def _rooms(self, number: str) -> list[str]:
+        """Who mixes a number, if it is that of a room."""
+        if not self._peer.rooms.has_mixers or REDIR not in self._peer.node.configuration.kinds:
+            return []
+
+        def begin(context: object, now: float) -> None:
+            self._peer.find_services(CONFERENCE, self._peer.node.node_id, PROVIDERS_MAX, context, now)
+
+        found = await self._wait(begin, f"the search for {CONFERENCE}")
+        assert isinstance(found, ServicesFound)
+        mixers = [each.user.partition("@")[0] for each in found.providers if rooms_offered(each).has(number)]
+        return [f"room {number}, which {' or '.join(mixers)} mixes"] if mixers else []
 
     async def _gateways_to(self, number: str, *, is_emergency: bool) -> list[str]:
         """In the order in which they are tried."""

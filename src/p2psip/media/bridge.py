@@ -35,6 +35,17 @@ class BridgedSession:
         """From now on they hear each other."""
         self._other, other._other = other, self
 
+    def part(self) -> None:
+        """They hear each other no more; both are silent until they are joined again, with whomever."""
+        for one in (self, self._other):
+            if one is not None:
+                one._other = None
+                one._alone.fall_silent()
+
+    def wait(self, sound: Sound, now: float) -> None:
+        """Hear this as long as one is alone."""
+        self._alone.play(sound, now)
+
     def change(self, agreement: Agreement, now: float) -> None:
         """Go on as agreed anew."""
         self._alone.change(agreement, now)
@@ -66,9 +77,7 @@ class BridgedSession:
 
     def finish(self) -> MediaReport:
         """The stream has ended; what became of it. The other one is alone again, and silent."""
-        if self._other is not None:
-            self._other._other = None
-            self._other._alone.fall_silent()
+        self.part()
         return self._end.report()
 
     def _pass(self, packets: list[RtpPacket]) -> None:

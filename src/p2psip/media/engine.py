@@ -86,6 +86,16 @@ class MediaEngine:
         session = self._sessions.get(call)
         return session if isinstance(session, AnsweringSession) else None
 
+    def part(self, call: Hashable) -> None:
+        """This call and the one that it was joined with hear each other no more, and nothing else."""
+        if isinstance(session := self._sessions.get(call), BridgedSession):
+            session.part()
+
+    def wait(self, call: Hashable, sound: Sound, now: float) -> None:
+        """This call hears a sound until it is joined with another one."""
+        if isinstance(session := self._sessions.get(call), BridgedSession):
+            session.wait(sound, now)
+
     def stop(self, call: Hashable) -> MediaReport | None:
         """A call has ended; None if it never had media."""
         session = self._sessions.pop(call, None)

@@ -185,6 +185,10 @@ class ToneSession:
         """Play nothing more."""
         self._tone = None
 
+    def play(self, tone: Sound, now: float) -> None:
+        """Play this from now on."""
+        self._tone, self._pace.at, self._marker = tone, now, True
+
     def handle_datagram(self, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to our media address."""
         self._hear(self.end.receive(remote, data, now))

@@ -140,7 +140,7 @@ class Rooms:
 
     def locate(self, token: int, question: FindGateway, now: float) -> bool:
         """True if it is or may be that of a room, and is answered here, or handed on by `NoRoom`."""
-        if question.is_here or question.is_emergency or question.tried or not self._has_mixers:
+        if question.is_here or question.is_emergency or question.tried or not self.has_mixers:
             return False
         self._ask(token, question, now, fresh_s=LIFETIME_S)
         return True
@@ -188,7 +188,7 @@ class Rooms:
     # Inside: who mixes
 
     @property
-    def _has_mixers(self) -> bool:
+    def has_mixers(self) -> bool:
         """True if somebody may mix: else nobody is asked about numbers."""
         return self._mixer is not None or any(
             permission.name in (SERVICE, ANY_SERVICE) for permission in self._node.configuration.services
@@ -202,7 +202,7 @@ class Rooms:
     def _offered(self) -> dict[NodeId, OfferedRooms]:
         """What all say that they mix; of ourselves as it is."""
         providers = self._chooser.providers(SERVICE)
-        offered = {node: _read(provider) for node, provider in providers.items()}
+        offered = {node: rooms_offered(provider) for node, provider in providers.items()}
         if self._mixer is not None:
             offered[self._node.node_id] = OfferedRooms(self._mixer.terms.numbers, frozenset(self._mixer.rooms))
         return offered
@@ -301,5 +301,6 @@ class Rooms:
                     break
 
 
-def _read(provider: Provider) -> OfferedRooms:
+def rooms_offered(provider: Provider) -> OfferedRooms:
+    """What a provider of the service says that it mixes."""
     return read_rooms("" if provider.offer is None else provider.offer.policy.decode(errors="replace"))

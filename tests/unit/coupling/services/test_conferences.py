@@ -5,6 +5,9 @@ from __future__ import annotations
 from rooms_world import MIXES, enter, mixer, mixers, people, phones, rooms_overlay
 
 from p2psip.coupling.services.rooms import MEETS_S
+from p2psip.sim.sites.site import Site
+from p2psip.sip.entities.conference.room_caller import ASK_S, RoomCaller
+from p2psip.sip.entities.conference.room_mixer import Dissolve
 from p2psip.sip.entities.conference.room_terms import RoomTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
 
@@ -129,3 +132,59 @@ def test_the_only_mixer_is_away_for_a_while_and_who_has_waited_is_in_again() -> 
     world.add(1, store, numbering=MIXES)
     assert world.run(45.0, stop=lambda: mixers(world) == {"p1": ["alice"]})
     assert alice.ended(call) is None
+
+
+def test_who_has_the_room_on_hold_leaves_the_others_in_it() -> None:
+    """And nobody hears what a phone plays meanwhile; who hangs up so goes alone."""
+    world = rooms_overlay("rooms/hold", True, False)
+    alice, bob = phones(world, (0, "alice"), (1, "bob"))
+    calls = [enter(world, alice), enter(world, bob)]
+    world.run(2.0)
+    bob.run(lambda now: bob.agent.hold(calls[1], True, now))
+    world.run(2.0)
+    (guest,) = caller_of(world[1])._guests.values()
+    assert guest.is_held
+    (bridged,) = (s for c, s in caller_of(world[1])._bridges._sessions.items() if c == guest.calls)
+    assert bridged._other is None  # type: ignore[attr-defined]
+    bob.run(lambda now: bob.agent.hold(calls[1], False, now))
+    world.run(2.0)
+    assert not guest.is_held
+    assert bridged._other is not None  # type: ignore[attr-defined]
+    bob.run(lambda now: bob.agent.hold(calls[1], True, now))
+    world.run(1.0)
+    bob.hang_up(calls[1])
+    world.run(2.0)
+    assert list(mixers(world).values()) == [["alice"]]
+    assert alice.ended(calls[0]) is None
+
+
+def test_a_phone_that_dies_says_no_goodbye_and_is_not_in_for_ever() -> None:
+    world = rooms_overlay("rooms/unplugged", True)
+    alice, bob = phones(world, (0, "alice"), (0, "bob"))
+    for phone in (alice, bob):
+        enter(world, phone)
+    bob.unplug()
+    assert world.run(ASK_S + 40.0, stop=lambda: list(mixers(world).values()) == [["alice"]])
+    world.run(2 * ASK_S)
+    assert list(mixers(world).values()) == [["alice"]], "who listens, and says nothing, stays"
+
+
+def test_a_mixer_that_sends_everybody_away_is_not_called_for_ever() -> None:
+    world = rooms_overlay("rooms/hostile", False, True)
+    (alice,) = phones(world, (0, "alice"))
+    call = enter(world, alice)
+    hostile = world[1]
+    for _ in range(40):
+        hostile.call(lambda now: hostile.peer.server.order("mixer", Dissolve("3001"), now))
+        world.run(0.25)
+    came = [each for each in hostile.carried() if "mixer" in each.uri]
+    assert len(came) <= 14
+    assert alice.ended(call) is None
+    # It comes to its senses.
+    assert world.run(10.0, stop=lambda: mixers(world) == {"p1": ["alice"]})
+
+
+def caller_of(site: Site) -> RoomCaller:
+    found = site.peer.rooms._caller
+    assert found is not None
+    return found

@@ -20,6 +20,7 @@ from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.sounds import waiting
 from p2psip.sip.entities.agents.types import (
+    AnsweredWithin,
     AskedWithin,
     CallEnded,
     CallEstablished,
@@ -27,6 +28,7 @@ from p2psip.sip.entities.agents.types import (
     EndedBy,
     Ending,
     IncomingCall,
+    MediaChanged,
 )
 from p2psip.sip.entities.agents.voice_agent import VoiceAgent
 from p2psip.sip.entities.conference.by_room import CALLER
@@ -56,7 +58,15 @@ AGAIN_S = 1.0
 GIVE_UP_MAX = 60
 """So often, until the phones that have waited are told that it is over."""
 
+STABLE_S = 5.0
+"""A mixer that ends a call sooner has failed: it is not called at once again, for ever."""
+
+ASK_S = 30.0
+"""A phone of which nothing is heard for so long is asked whether it still knows the call."""
+
 FULL = 486
+GONE = frozenset({408, 430, 480, 481})
+"""What says that a phone does not know the call any more, or is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,14 @@ class _Guest:
     """The call to the mixer."""
     attempt: str = ""
     is_in: bool = False
+    since: float = 0.0
+    """When it came in."""
+    is_held: bool = False
+    """True while the phone has the room on hold: what it plays meanwhile is not for the others."""
     heard: int = 0
     silent: int = 0
+    phone_heard: int = 0
+    phone_silent: int = 0
     tries: int = 0
     people: tuple[str, ...] = ()
 
@@ -166,6 +182,10 @@ class RoomCaller(VoiceAgent):
             case CallEstablished(call):
                 self._guests[call].is_answered = True
                 self._join(call)
+            case MediaChanged(call, _, agreement) if call in self._guests:
+                self._held(call, self._guests[call], is_held=not agreement.direction.sends)
+            case AnsweredWithin(call, _, status) if status in GONE:
+                self._agent.hang_up(call, now)
             case CallEnded(call, reason) if call in self._phones:
                 self._went_out(self._phones.pop(call), reason, now)
             case CallEnded(call):
@@ -190,7 +210,7 @@ class RoomCaller(VoiceAgent):
 
     def _came_in(self, phone: CallId, now: float) -> None:
         guest = self._guests[phone]
-        guest.is_in, guest.heard, guest.silent, guest.tries = True, 0, 0, 0
+        guest.is_in, guest.since, guest.heard, guest.silent = True, now, 0, 0
         self._due.set(phone, now + WATCH_S, "is the mixer of a room heard?")
         shown = NameAddr(SipUri(self._realm, escape_user(guest.room)), f"Room {guest.room}")
         self._agent.answer(phone, now, [(ASSERTED, shown)])
@@ -198,8 +218,16 @@ class RoomCaller(VoiceAgent):
 
     def _join(self, phone: CallId) -> None:
         guest = self._guests[phone]
-        if guest.is_answered and guest.is_in and guest.calls is not None:
+        if guest.is_answered and guest.is_in and not guest.is_held and guest.calls is not None:
             self._bridges.join(phone, guest.calls)
+
+    def _held(self, phone: CallId, guest: _Guest, *, is_held: bool) -> None:
+        """The phone has put the room on hold, or has come back: many play music meanwhile."""
+        guest.is_held = is_held
+        if is_held:
+            self._bridges.part(phone)
+        else:
+            self._join(phone)
 
     def _on_due(self, phone: CallId, guest: _Guest, now: float) -> None:
         if guest.calls is None:
@@ -207,12 +235,20 @@ class RoomCaller(VoiceAgent):
         elif not guest.is_in:
             self._agent.hang_up(guest.calls, now)
         else:
-            heard = self._bridges.heard(guest.calls)
-            guest.silent, guest.heard = guest.silent + 1 if heard == guest.heard else 0, heard
-            if guest.silent < SILENT_MAX:
-                self._due.set(phone, now + WATCH_S, "is the mixer of a room heard?")
-            else:
-                self._agent.hang_up(guest.calls, now)
+            self._watch(phone, guest, guest.calls, now)
+
+    def _watch(self, phone: CallId, guest: _Guest, mixer: CallId, now: float) -> None:
+        """Whether something comes of the mixer, and of the phone, which may be silent and must answer then."""
+        heard, said = self._bridges.heard(mixer), self._bridges.heard(phone)
+        guest.silent, guest.heard = guest.silent + 1 if heard == guest.heard else 0, heard
+        guest.phone_silent, guest.phone_heard = guest.phone_silent + 1 if said == guest.phone_heard else 0, said
+        if guest.phone_silent * WATCH_S >= ASK_S:
+            guest.phone_silent = 0
+            self._agent.ask_within(phone, "OPTIONS", (), b"", None, now)
+        if guest.silent < SILENT_MAX:
+            self._due.set(phone, now + WATCH_S, "is the mixer of a room heard?")
+        else:
+            self._agent.hang_up(mixer, now)
 
     def _went_out(self, phone: CallId, ending: Ending, now: float) -> None:
         """The call to the mixer is over, or has come to nothing."""
@@ -222,9 +258,13 @@ class RoomCaller(VoiceAgent):
             # Whoever is in stays in, and who is not has to wait: a room is not split.
             self._again(phone, guest, ending, now)
             return
-        is_fault = not was_in or ending.by is not EndedBy.THEM
+        if was_stable := was_in and now >= guest.since + STABLE_S:
+            guest.tries = 0
+        is_fault = not was_stable or ending.by is not EndedBy.THEM
         self._effects.append(RoomLeft(guest.room, guest.attempt, is_fault))
-        if was_in:
+        if guest.is_answered:
+            self._bridges.wait(phone, waiting(), now)
+        if was_stable:
             self._due.set(phone, now, "call the room anew")
         else:
             self._again(phone, guest, ending, now)
