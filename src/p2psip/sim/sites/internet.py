@@ -43,6 +43,7 @@ from p2psip.sim.sites.disk import Disk
 from p2psip.sim.sites.machine_phone import MachinePhone
 from p2psip.sim.sites.making import identity_of, line_of, make_peer
 from p2psip.sim.sites.peer_driver import PeerDriver
+from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.turn.limits import TurnLimits
 
 OVERLAY_PORT = 6084
@@ -73,6 +74,8 @@ class InternetSite:
     """Whether its peer relays for others."""
     is_client: bool = False
     """Whether it takes part as a client, from its next start on."""
+    numbering: Numbering | None = None
+    """What its operator has set of numbers."""
     kept: tuple[bytes, float] | None = None
     """The registrations of phones as they were written down last, and at which date."""
 
@@ -133,12 +136,14 @@ class InternetSites:
         relay: RelayWish = RelayWish.NO,
         limits: TurnLimits | None = None,
         is_client: bool = False,
+        numbering: Numbering | None = None,
     ) -> InternetSite:
         """A site where all have public addresses; `clock_rate` as of a MachineClock. Its peer may relay for others."""
         isp, machine = self._isp(number), Machine(self.internet, f"s{number}", clock_rate=clock_rate)
         machine.plug(isp, self.public_host(number))
         site = InternetSite(number, machine, Disk(machine), isp, isp, self.public_host(number))
         site.relay, site.is_client = RelayTerms(relay, limits or TurnLimits()), is_client
+        site.numbering = numbering
         return self._add(site)
 
     def add_behind_nat(
@@ -316,6 +321,7 @@ class InternetSites:
             phone_side=[Address(host, PHONE_PORT) for host in machine.hosts],
             continuity=continuity,
             has_call_paths=not no_ice,
+            numbering=site.numbering,
         )
         credentials = Credentials([*(each.certificate for each in identity.certificates), *self._shown], rng)
         driver = site.driver = PeerDriver(machine, peer, credentials, site.disk, site.phone_side.host)
