@@ -159,7 +159,7 @@ async def _key(directory: Path, configuration: OverlayConfiguration) -> PrivateK
 
 
 async def _identity(configuration: OverlayConfiguration, key: PrivateKey, request: ClientRequest) -> CertifiedIdentity:
-    aor = account_name(request.user, configuration.instance_name)
+    aor = account_name(request.user, configuration.instance_name, configuration.hosted_domains)
     if request.password is None:
         return self_enroll(configuration, key, aor, random.SystemRandom())
     others = same_server(request.config)

@@ -9,6 +9,7 @@ from sip_world import Server, World
 from world_phone import Phone
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Effect
 from p2psip.sip.entities.callers.identity_field import party_of
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.doors import OtherDomains
@@ -17,6 +18,7 @@ from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.message import Response
 from p2psip.sip.message.uri import SipUri, parse_uri
 from p2psip.sip.transports.arrivals import Datagram
+from p2psip.sip.transports.effects import SendFlow
 
 FURTHER = "club-b.example"
 HOSTED = frozenset({FURTHER, "c.example"})
@@ -134,9 +136,11 @@ def test_between_peers_the_aor_stands_and_a_phone_is_shown_what_it_can_dial(
 ) -> None:
     namesake = phone_of(world, one, "alice", "10.1.0.21")
     register(namesake)
+    answers = said_between(world, one)
     call = bob.invite(f"sip:alice@{FURTHER}")
     world.run(5.0)
     assert call.is_up
+    assert f"\r\nP-Asserted-Identity: <sip:alice@{FURTHER}>\r\n".encode() in answers[-1]
     came = namesake.received[-1] if namesake.received else namesake.calls[-1].request
     assert str(came.to.uri) == f"sip:alice@{FURTHER}"
     between = [data for data in heard_between(one) if data.startswith(b"INVITE ")]
@@ -153,6 +157,20 @@ def test_between_peers_the_aor_stands_and_a_phone_is_shown_what_it_can_dial(
     bob.invite(str(shown))
     world.run(5.0)
     assert len(namesake.calls) == rang + 1
+
+
+def said_between(world: World, server: Server) -> list[bytes]:
+    """What a server answers another peer from now on."""
+    said: list[bytes] = []
+    perform = world.perform
+
+    def watch(party: Server | Phone, effect: Effect) -> None:
+        if party is server and isinstance(effect, SendFlow) and effect.data.startswith(b"SIP/2.0 2"):
+            said.append(effect.data)
+        perform(party, effect)
+
+    world.perform = watch  # type: ignore[method-assign]
+    return said
 
 
 def heard_between(server: Server) -> list[bytes]:

@@ -461,3 +461,19 @@ def test_one_call_goes_through_many_hands_and_only_the_last_are_remembered() -> 
     assert bridge.transfers == HANDED_MAX + 3
     bench.within("BYE", latest, 8)
     assert bench.trunk.calls == 0
+
+
+def test_what_was_under_way_with_who_has_left_is_not_for_who_has_come() -> None:
+    """The ACK of the trunk to an answer of alice's, who has nobody to talk with by then."""
+    bench = TrunkBench().up()
+    _, sent = bench.talking()
+    alices = bench.response("overlay", "200 INVITE")
+    theirs = side_of_callee(sent, "p")
+    bench.within("INVITE", theirs, 1, extra=f"Contact: <sip:gw@198.51.100.7>\r\n{HAS_SDP}", body=SDP, by="provider")
+    bench.reply(bench.request("overlay", "INVITE"), 200, body=SDP)
+    bench.dial("trunk-main", asserted="bob", extra=replaces(alices), body=BOBS)
+    bench.answer(bench.request("provider", "INVITE"), 200, body=ANSWER)
+    assert bench.response("overlay", "200 INVITE").call_id != alices.call_id
+    bench.overlay.clear()
+    bench.within("ACK", theirs, 1, by="provider")
+    assert "ACK" not in bench.lines("overlay")
