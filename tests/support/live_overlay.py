@@ -264,7 +264,7 @@ class LivePeer:
 
     def lookup(self, user: str, status: int = 0) -> Any:
         """`lookup`; exit status 1 means that the user is nowhere."""
-        aor = f"sip:{user}@{OVERLAY}"
+        aor = f"sip:{user}@{self._overlay.name}"
         return self._overlay.command_json("lookup", aor, "--peer", self.directory, status=status)
 
     def line(self, user: str) -> Any:
@@ -275,9 +275,8 @@ class LivePeer:
         """The same of a running peer, without a process for each question."""
         return self._of(user, ask_peer(self.directory, "lines"))
 
-    @staticmethod
-    def _of(user: str, lines: Any) -> Any:
-        return next(line for line in lines if line["user"] == f"{user}@{OVERLAY}")
+    def _of(self, user: str, lines: Any) -> Any:
+        return next(line for line in lines if line["user"] == f"{user}@{self._overlay.name}")
 
     def cpu_s(self) -> float:
         """How much processor time it has used."""
@@ -315,8 +314,10 @@ class LiveOverlay:
         peer_options: Mapping[str, Sequence[str]] | None = None,
         hosts: Sequence[str] = (),
         fresh: bool = False,
+        name: str = OVERLAY,
     ) -> None:
         self.directory = directory
+        self.name = name
         self.is_fresh = fresh
         self.environment = {**os.environ, **(environment or {})}
         self.peers: list[LivePeer] = []
@@ -433,7 +434,7 @@ class LiveOverlay:
             *(
                 "overlay",
                 "create",
-                OVERLAY,
+                self.name,
                 club,
                 "--bootstrap",
                 join_host_port(self._host(0), self.port),

@@ -162,6 +162,7 @@ def run(
     other_domains: Annotated[str | None, typer.Option(metavar="DOOR", help="To them: closed, out, in, both.")] = None,
     shared_domains: Annotated[list[str] | None, typer.Option(metavar="NAME", help="With users elsewhere.")] = None,
     guests: Annotated[list[str] | None, typer.Option(metavar="NETWORK", help="Where nobody needs an account.")] = None,
+    neighbours: Annotated[list[str] | None, typer.Option(metavar="DOMAIN=ADDRESS", help="Known servers.")] = None,
     name_server: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Whom to ask for other domains.")] = None,
     domain_anchors: Annotated[str | None, typer.Option(metavar="FILE", help="Whose certificates they have.")] = None,
     watchers: Annotated[list[str] | None, typer.Option(metavar="RULE", help="Who may see who is busy.")] = None,

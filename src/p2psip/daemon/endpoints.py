@@ -12,7 +12,7 @@ from p2psip.base.address import Address, as_domain, without_zone
 from p2psip.base.errors import LocalMisuse
 from p2psip.coupling.gruu import peer_uri
 from p2psip.daemon.state.dial_plan_file import load_numbering
-from p2psip.daemon.state.settings import SETTINGS_FILE, PeerSettings
+from p2psip.daemon.state.settings import SETTINGS_FILE, PeerSettings, neighbour_of
 from p2psip.daemon.state.state import PeerState
 from p2psip.dundi.values import EntityTerms
 from p2psip.net.peer_host import Endpoints
@@ -155,7 +155,9 @@ def hosted_of(settings: PeerSettings, configuration: OverlayConfiguration) -> fr
 
 def doors_of(settings: PeerSettings, dundi: EntityTerms | None) -> OtherDomains:
     """What the operator has opened between a peer and other domains: SIP servers of DUNDi peers are guests."""
+    neighbours = dict(map(neighbour_of, settings.neighbours))
     guests = [ipaddress.ip_network(network) for network in settings.guests]
+    guests += [ipaddress.ip_network(address.host) for address in neighbours.values()]
     return OtherDomains(
         calls_out=settings.other_domains in ("out", "both"),
         calls_in=settings.other_domains in ("in", "both"),
@@ -164,6 +166,7 @@ def doors_of(settings: PeerSettings, dundi: EntityTerms | None) -> OtherDomains:
         guests=(*guests, *(() if dundi is None else dundi.calls)),
         host=settings.advertise[0] if settings.advertise else "",
         reaches=() if dundi is None else dundi.reaches,
+        servers=neighbours,
     )
 
 

@@ -11,16 +11,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from p2psip.base.address import Address
+from p2psip.base.address import Address, as_domain
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.state.settings_file import make, read_values
 from p2psip.media.relay.policy import MediaSetting
 from p2psip.net.sockets.addresses import ip_port
+from p2psip.reload.config.configuration import is_dns_name
 from p2psip.sip.events.watchers import EVERYBODY, WatchRules
 
 SETTINGS_FILE = "peer.toml"
 
 DNS_PORT = 53
+SIP_PORT = 5060
 
 PRIVATE_NETWORKS = (
     *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"),
@@ -72,6 +74,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     other_domains: Literal["closed", "out", "in", "both"] = "closed"
     shared_domains: tuple[str, ...] = ()
     guests: tuple[str, ...] = ()
+    neighbours: tuple[str, ...] = ()
     name_server: str = ""
     domain_anchors: str = ""
     watchers: tuple[str, ...] = EVERYBODY
@@ -100,6 +103,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for setting in ("guests", "directory_networks"):
             for network in getattr(self, setting):
                 _check_network(setting, network)
+        for neighbour in self.neighbours:
+            neighbour_of(neighbour)
         if self.name_server:
             _name_server(self.name_server)
         if self.shared_domains and self.other_domains not in ("out", "both"):
@@ -186,7 +191,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     @property
     def calls_other_domains(self) -> bool:
         """True if anything goes from here to somebody who has no line in the overlay."""
-        return self.other_domains != "closed" or bool(self.guests)
+        return self.other_domains != "closed" or bool(self.guests or self.neighbours)
 
     @property
     def name_server_address(self) -> Address | None:
@@ -308,6 +313,10 @@ shared_domains = {shared_domains}
 # this peer, and may be called at their own address, as ["192.168.7.0/24"]. Nobody checks what they say who they are.
 guests = {guests}
 
+# Domains whose server is known, as ["club-c.example=192.168.7.9:5060"]: another overlay's, a peer of it. The lines of
+# this peer call their users there, without DNS, and who calls from that address is a guest.
+neighbours = {neighbours}
+
 # The DNS server to ask about other domains, as "192.168.7.1" or with a port; empty: the one that this machine asks. And
 # a file (PEM) with authorities that their servers' certificates may come from, beside those that this machine trusts.
 name_server = {name_server}
@@ -400,6 +409,21 @@ def _name_server(text: str) -> Address:
         return Address(*ip_port(text, DNS_PORT))
     except LocalMisuse as error:
         raise ValueError(f"name_server: {error}") from None
+
+
+def neighbour_of(text: str) -> tuple[str, Address]:
+    """A domain and its server. Raises ValueError."""
+    domain, equals, server = text.partition("=")
+    try:
+        address = Address(*ip_port(server, SIP_PORT)) if equals and is_dns_name(domain) else None
+    except LocalMisuse:
+        address = None
+    if address is None or not address.port:
+        raise ValueError(
+            f"neighbours: {text!r} is no domain with its server: write DOMAIN=ADDRESS, as "
+            "club-c.example=192.168.7.9:5060"
+        )
+    return as_domain(domain), address
 
 
 def _check_network(setting: str, text: str) -> None:

@@ -29,6 +29,7 @@ WORDS = {
     "shared_domains": "names",
     "directory_networks": 'networks, as "192.168.7.0/24"',
     "guests": 'networks, as "192.168.7.0/24"',
+    "neighbours": 'domains with their servers, as "club-c.example=192.168.7.9:5060"',
     "name_server": 'an IP address, as "192.168.7.1"',
     "domain_anchors": "the name of a file, in quotes",
     "watchers": 'who may watch, as "reception", "*" or "carol>bob"',

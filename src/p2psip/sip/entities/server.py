@@ -142,7 +142,7 @@ class SipServer:
         edge = Edge(config, transport, self._tokens, naming, self._anchoring, self._authentication, handlings)
         self._proxy = Proxy(config, self._layer, self._bindings, self._tokens, self._ways, self._resolvers, edge, queue)
         permits = Permits(partial(refusal_of, config=config), config.addresses.best("::") is not None)
-        self._locations = Locations(permits, rng, queue)
+        self._locations = Locations(permits, rng, queue, config.other_domains.servers)
         self._effects: list[Effect] = []
         self._ready: list[Effect] = []
 

@@ -48,7 +48,7 @@ class ByDomain:
         numeric = as_numeric(uri.param("maddr") or uri.host)
         if numeric is not None and doors.is_guest(numeric):
             return True
-        return doors.calls_out
+        return doors.calls_out or uri.host in doors.servers
 
 
 class BySharedDomain:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from p2psip.base.address import Address
@@ -19,6 +20,7 @@ class OtherDomains:
     `user@domain`, where the domain is the overlay's or one of `names`. `guests` are networks in which nobody needs an
     account: who is there may call users by any name of this peer, and is called at its address. `host` is the name or
     numeric address by which others reach the phones' ports of this peer, "" if that is the address of the machine.
+    Of the domains in `servers` that is where they are called, whatever DNS says: their servers are guests.
     Users of the domains in `shared` are in the overlay or at the domain's own servers, or both. `reaches` is how
     numbers begin that are called for other members at guests, where neighbours by DUNDi say that they are.
     """
@@ -30,6 +32,7 @@ class OtherDomains:
     guests: tuple[IpNetwork, ...] = ()
     host: str = ""
     reaches: tuple[str, ...] = ()
+    servers: Mapping[str, Address] = field(default_factory=dict)
 
     def is_guest(self, host: str) -> bool:
         """True for a numeric address in one of the networks of guests."""

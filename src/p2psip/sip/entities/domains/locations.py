@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from p2psip.base.address import Address
 from p2psip.base.effects import Asks, Effect
 from p2psip.base.timers import Deadline, TimerQueue
 from p2psip.sip.entities.domains.dns_answers import FindRecords, Records
 from p2psip.sip.entities.domains.location import DomainServers, Permits, Steps, locate
 from p2psip.sip.entities.questions import TOKEN_STEP
 from p2psip.sip.message.uri import SipUri
+from p2psip.sip.transports.hops import StreamHop
 
 SEARCHES_MAX = 256
 """At a time, of all phones of a peer."""
@@ -42,8 +45,16 @@ class _Search:
 class Locations:
     """Runs the procedure for many URIs at a time. Each ends as ServersFound, some at once."""
 
-    def __init__(self, permits: Permits, rng: random.Random, queue: TimerQueue | None = None) -> None:
+    def __init__(
+        self,
+        permits: Permits,
+        rng: random.Random,
+        queue: TimerQueue | None = None,
+        servers: Mapping[str, Address] | None = None,
+    ) -> None:
+        """`servers` are those of domains for which DNS is not asked."""
         self._permits = permits
+        self._servers = servers or {}
         self._rng = rng
         self._searches: dict[object, _Search] = {}
         self._asks: Asks[tuple[_Search, int]] = Asks(QUESTIONS_MAX, first=4, step=TOKEN_STEP, queue=queue)
@@ -55,6 +66,10 @@ class Locations:
     def begin(self, uri: SipUri, context: object, now: float) -> None:
         """Search the servers for a URI."""
         search = _Search(context, uri, locate(uri, self._permits, self._rng))
+        if (server := self._servers.get(uri.host)) is not None:
+            hop = StreamHop("TLS", server, uri.host) if uri.scheme == "sips" else StreamHop("TCP", server)
+            self._end(search, DomainServers((hop,), said=(f"the server of {uri.host} is set: {server}",)))
+            return
         if len(self._searches) >= SEARCHES_MAX:
             self._end(search, DomainServers((), 480, "too many searches in DNS are under way"))
             return

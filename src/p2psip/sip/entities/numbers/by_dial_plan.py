@@ -6,7 +6,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import Asked, Instead, Resolution
 from p2psip.sip.entities.questions import NotLocated
-from p2psip.sip.message.uri import escape_user
+from p2psip.sip.message.uri import SipUri, escape_user
 
 
 class ByDialPlan:
@@ -30,4 +30,7 @@ class ByDialPlan:
             return NotLocated(403, "Forbidden", ruled.refusal)
         if ruled.number == asked.uri.user_name:
             return None
+        user, at, domain = ruled.number.rpartition("@")
+        if at and domain not in self._config.hosted:
+            return Instead(SipUri(domain, escape_user(user)), ruled.why)
         return Instead(asked.uri.replace(user=escape_user(ruled.number)), ruled.why)
