@@ -35,10 +35,6 @@ class AnsweringSession(ToneSession):
         self._listener = DigitListener()
         self._digits: list[str] = []
 
-    def play(self, sound: Sound) -> None:
-        """From now on this is heard, and nothing else."""
-        self._marker, self._tone = True, sound
-
     def take_digits(self) -> list[str]:
         """What has been pressed since the last call."""
         digits, self._digits = self._digits, []

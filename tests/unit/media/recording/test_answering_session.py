@@ -30,7 +30,7 @@ def test_it_is_silent_until_it_is_to_play_something_and_then_in_time() -> None:
     one = session()
     one.handle_timeout(5.0)
     assert (one.drain(), one.next_deadline()) == ([], None)
-    one.play(Beeps((1000,), hz=700))
+    one.play(Beeps((1000,), hz=700), 5.0)
     ear = ToneDetector()
     for step in range(50):
         one.handle_timeout(5.0 + 0.02 * step)

@@ -151,10 +151,10 @@ class MailboxService(VoiceAgent):
         """talks.Desk"""
         self._agent.reject(call, status, now, why)
 
-    def play(self, call: CallId, sound: Sound) -> None:
+    def play(self, call: CallId, sound: Sound, now: float) -> None:
         """talks.Desk"""
         if (session := self._voices.answering(call)) is not None:
-            session.play(sound)
+            session.play(sound, now)
 
     def record(self, call: CallId, recording: Recording | None) -> None:
         """talks.Desk"""

@@ -49,7 +49,7 @@ class Desk(Protocol):
     def refuse(self, call: CallId, status: int, why: str, now: float) -> None:
         """Do not pick up."""
 
-    def play(self, call: CallId, sound: Sound) -> None:
+    def play(self, call: CallId, sound: Sound, now: float) -> None:
         """Have it hear this, and nothing else any more."""
 
     def record(self, call: CallId, recording: Recording | None) -> None:
@@ -101,5 +101,5 @@ class Talk(ABC):
 
     def _play(self, sound: Sound, now: float, why: str, *, then_s: float = 0.0) -> None:
         """Play something, and be told when it is over, or so long after that."""
-        self._desk.play(self.call, sound)
+        self._desk.play(self.call, sound, now)
         self._desk.wait(self.call, now + sound.duration_s + then_s, why)

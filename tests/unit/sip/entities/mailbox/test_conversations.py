@@ -49,7 +49,7 @@ class PlayedDesk:
     def refuse(self, call: CallId, status: int, why: str, now: float) -> None:
         self.refused.append((status, why))
 
-    def play(self, call: CallId, sound: Sound) -> None:
+    def play(self, call: CallId, sound: Sound, _: float) -> None:
         self.played.append(sound)
 
     def record(self, call: CallId, recording: Recording | None) -> None:
