@@ -126,6 +126,17 @@ def test_a_password_waits_as_well_but_not_who_is_a_member(door: Door) -> None:
     assert by_password(door, GARDEN, 2) == "in"
 
 
+def test_what_is_approved_is_nobody_s_but_the_key_s_that_has_asked(door: Door) -> None:
+    """Who knows that alice, or a machine, is approved gets nothing for that."""
+    door.invite()
+    for user in (ALICE, VALLEY):
+        assert (by_password(door, user) if user == ALICE else door.refusal(user)) == PENDING
+        assert door.refusal(user, 2, token=None) == "failed_authentication"
+        door.store.approve(user, door.date)
+        assert door.refusal(user, 2, token=None) == "failed_authentication"
+        assert door.enter(user, token=None).user == user
+
+
 def test_as_many_wait_on_an_account_as_its_quota(door: Door) -> None:
     answers = [by_password(door, f"peer-{number}@{OVERLAY}", number) for number in range(1, 7)]
     assert answers == [PENDING] * 4 + ["Node-IDs_not_available"] * 2

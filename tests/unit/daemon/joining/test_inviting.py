@@ -71,6 +71,14 @@ def test_the_first_peer_is_enrolled_without_a_server(overlay: OverlayDirectory) 
     assert (invited.user, invited.inviter) == ("peer-hill@club.example", "admin@club.example")
 
 
+def test_who_has_the_overlay_s_directory_approves_himself(overlay: OverlayDirectory) -> None:
+    """The machine on which the overlay began, whose peer is made anew."""
+    overlay.accounts().require_approval(required=True)
+    identity = enroll_here(overlay, "peer-hill@club.example", generate_key(SignatureAlgorithm.ECDSA))
+    assert identity.user == "peer-hill@club.example"
+    assert overlay.accounts().applicants() == []
+
+
 def test_a_machine_without_a_network_founds_nothing(tmp_path: Path) -> None:
     with pytest.raises(LocalMisuse, match="has no network"):
         found_here(tmp_path / "overlay", "club.example", "127.0.0.1", RNG, time.time())
