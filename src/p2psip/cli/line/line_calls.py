@@ -174,7 +174,7 @@ def _target(peer: Path, name: str, to: str) -> str:
     if not is_own_domain(meant, config):
         raise LocalMisuse(f"{to} is not of {config.realm}, within which calls are forwarded: write bob, or 42")
     try:
-        return forward_target(config.numbering, meant.user_name, name)
+        return forward_target(config, meant.user_name, name)
     except NobodyMeant as error:
         raise LocalMisuse(str(error)) from None
 

@@ -89,12 +89,12 @@ class ByCodes:
 
     def _meant(self, name: str, number: str, user: str) -> str | NotLocated:
         """Whom the number behind a code means, and whether this line may have that."""
-        numbering = self._config.numbering
         if not number:
-            return NotLocated(484, phrase_of(484), f"dial {numbering.codes.codes[name]} and a number right behind it")
+            code = self._config.numbering.codes.codes[name]
+            return NotLocated(484, phrase_of(484), f"dial {code} and a number right behind it")
         find = forward_target if SERVICES[name].sets else number_meant
         try:
-            return find(numbering, number, user)
+            return find(self._config, number, user)
         except NobodyMeant as error:
             return NotLocated(error.status, phrase_of(error.status), str(error))
 

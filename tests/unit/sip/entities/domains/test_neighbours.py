@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 import pytest
 from sip_world import Server, World
@@ -10,6 +11,7 @@ from world_phone import OVERLAY, Phone
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.domains.doors import OtherDomains
+from p2psip.sip.entities.handling.forward_target import NobodyMeant, forward_target
 from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
 from p2psip.sip.entities.numbers.numbering import Numbering
 from p2psip.sip.message.uri import SipUri
@@ -106,3 +108,11 @@ def test_what_would_happen_says_which_server(one: Server) -> None:
     one.core.find_servers(SipUri(OTHER, "carol"), context, 0.0)
     (found,) = [effect for effect in one.core.drain() if getattr(effect, "context", None) is context]
     assert found.found.said == (f"the server of {OTHER} is set: {THERE}",)
+
+
+def test_nobody_forwards_to_another_overlay_and_to_a_domain_of_the_own_one_everybody_may(one: Server) -> None:
+    """Whom a record leads to, callers look for in the overlay."""
+    with pytest.raises(NobodyMeant, match="in no domain of the overlay") as refused:
+        forward_target(one.config, "77", "alice")
+    assert refused.value.status == 403
+    assert forward_target(replace(one.config, hosted=frozenset({OTHER})), "77", "alice") == f"carol@{OTHER}"
