@@ -46,7 +46,7 @@ def measure() -> Iterator[Result]:
     at = [plan.nodes[host].addresses[0] for host in hosts.values()]
     with (
         tempfile.TemporaryDirectory(prefix="p2psip-bench-") as directory,
-        LiveOverlay(Path(directory), peers=0, hosts=at, users=SITES) as overlay,
+        LiveOverlay(Path(directory), peers=0, hosts=at, users=SITES, successors=LINKS // 2) as overlay,
     ):
         terms = ("no-ice=false", f"successors={LINKS // 2}")
         overlay.command("overlay", "set", Path(directory) / "overlay", "--sign", *terms)

@@ -298,7 +298,7 @@ class LiveOverlay:
     `terms` are options of `overlay create`, `peer_options` of `peer init` by the peer's name; where members make their
     own certificates there is no server. `hosts` are where the peers are, one after the other; those without one are at
     127.0.0.1, as is the server. Where it is `fresh`, what goes on running begins from nothing; all else is forked
-    (forked.py).
+    (forked.py). So many `successors` each peer has by the configuration, whoever sets that there.
     """
 
     def __init__(
@@ -315,6 +315,7 @@ class LiveOverlay:
         hosts: Sequence[str] = (),
         fresh: bool = False,
         name: str = OVERLAY,
+        successors: int = SUCCESSORS,
     ) -> None:
         self.directory = directory
         self.name = name
@@ -329,6 +330,7 @@ class LiveOverlay:
         self._kinds = tuple(kinds)
         self._services = tuple(services)
         self._hosts = tuple(hosts)
+        self._successors = successors
         self.port = free_port()
         """Of the bootstrap node, for other peers."""
         self.url = f"https://{HOST}:{free_port()}"
@@ -420,7 +422,9 @@ class LiveOverlay:
             peer.wait_joined()
             place = ring.index(peer)
             others = [other.node_id for other in ring[place + 1 :] + ring[:place]]
-            eventually(f"{peer.name} has its place in the ring", lambda: _is_placed(peer.status(), others))
+            eventually(
+                f"{peer.name} has its place in the ring", lambda: _is_placed(peer.status(), others, self._successors)
+            )
 
         _at_once(wait, ring)
 
@@ -499,13 +503,12 @@ class LiveOverlay:
         return wrong
 
 
-def _is_placed(status: Any, others: list[str]) -> bool:
+def _is_placed(status: Any, others: list[str], successors: int) -> bool:
     if status["topology"] == "one-hop":
         beside = {*others[:WATCHED], *others[-WATCHED:]}
         return status["members"] == len(others) + 1 and set(status["neighbors"]) == beside
-    expected = others[:SUCCESSORS]
     return bool(
         status["state"] == "in the ring"
-        and status["successors"] == expected
-        and status["predecessors"] == others[::-1][:SUCCESSORS]
+        and status["successors"] == others[:successors]
+        and status["predecessors"] == others[::-1][:successors]
     )
