@@ -139,7 +139,7 @@ class _Node:
         self.paths = Paths(random.Random(seed), permitted=(OverlayLinkType.DTLS_UDP_SR, OverlayLinkType.TLS_TCP_FH))
         self.paths.whereabouts.able = NO_ICE
         self.paths.whereabouts.addresses[Purpose.RELOAD] = (HERE,)
-        self.paths.punching.outside.mapped = lambda: [OWN_STREAMS]  # type: ignore[method-assign]
+        self.paths.punching.outside.mapped = lambda _: [OWN_STREAMS]  # type: ignore[method-assign]
         self.now = 0.0
         self.open: set[int] = set()
         self.sent: list[tuple[float, SendStun]] = []

@@ -455,7 +455,7 @@ def speak(client: TurnClient, bench: Bench, flow: Flow) -> None:
 
 def nap_of_a_puncher() -> None:
     """A session that looks for a path, and in which both ends are to open a stream; a server that was asked for our
-    address, and a relay that is to be asked for that of another port.
+    address, a relay that is to be asked for that of another port, and a member where no relay is.
     """
     here, there = (Address(f"192.0.2.{number}", 6084) for number in (1, 2))
     punching, other = Punching(random.Random(1)), Punching(random.Random(2))
@@ -464,6 +464,7 @@ def nap_of_a_puncher() -> None:
         for said, place in ((punching.describe([here], b"passive"), here), (other.describe([there], b"active"), there))
     )
     punching.outside.relay_lends(here.host, there, 0.0)
+    punching.outside.use_members((there.host,), (here,), 0.0)
     punching.begin(Session(Purpose.RELOAD, (), ours, theirs), None, 0.0)
     punching.ask(there, 0.0)
     punching.claim(2, here, there, 0.0, is_dialled=True)

@@ -35,6 +35,7 @@ class Notes(Dialler):
     deadline: Deadline | None = None
     wall: WallClock = field(default_factory=lambda: WallClock(0.0))
     datagram_bytes: int | None = None
+    protocol: bytes = b""
     """Of the link that came up last."""
     _ups: set[int] = field(default_factory=set)
 
@@ -73,7 +74,7 @@ class Notes(Dialler):
             self.told.append(("path", event))
 
     def handle_link_up(self, link: LinkUp, now: float) -> None:
-        self.datagram_bytes = link.datagram_bytes
+        self.datagram_bytes, self.protocol = link.datagram_bytes, link.protocol
         number = self.up(link.number)
         self._ups.add(link.number)
         self.told.append(("up", number, link.certificates))

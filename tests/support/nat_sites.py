@@ -21,16 +21,21 @@ SYMMETRIC = "masquerade random,fully-random"
 
 RULES = """
 table ip nat {{
+  chain in {{ type nat hook prerouting priority dstnat; {forwarded} }}
   chain out {{ type nat hook postrouting priority srcnat; oifname "outside" {nat}; }}
 }}
 table ip guard {{
-  chain forward {{ type filter hook forward priority filter; {udp} iifname "outside" ct state new drop; }}
+  chain forward {{
+    type filter hook forward priority filter; {udp} ct status dnat accept; iifname "outside" ct state new drop;
+  }}
   chain input {{ type filter hook input priority filter; {unasked} }}
 }}
 """
 UNASKED = 'iifname "outside" ct state new drop;'
 """What nobody inside has asked for is dropped, and not refused: a refusal would be remembered as a flow, and the punch
 from inside would go out from another port."""
+
+FORWARDED = 'iifname "outside" tcp dport {{ {ports} }} dnat to {host};'
 
 NO_UDP = "meta l4proto udp drop;"
 
@@ -60,11 +65,16 @@ def inside(number: int) -> str:
 
 
 @contextlib.contextmanager
-def nat_sites(*kinds: str, without_udp: Collection[int] = (), is_refusing: bool = False) -> Iterator[NatSites]:
+def nat_sites(
+    *kinds: str,
+    without_udp: Collection[int] = (),
+    is_refusing: bool = False,
+    forwarded: Collection[int] = (),
+) -> Iterator[NatSites]:
     """A public host and one behind each kind of NAT; all of it is gone afterwards.
 
     The routers of the sites `without_udp` drop that. Those that refuse have no rule about what nobody inside has asked
-    for: the kernel resets it.
+    for: the kernel resets it. That of the first site forwards these ports of TCP to the host inside.
     """
     prefix = f"p2psip-ice-{os.getpid()}-{next(_numbers)}-"
     names = ["wire", "public", *(f"{what}{number}" for number in range(len(kinds)) for what in ("nat", "site"))]
@@ -79,7 +89,9 @@ def nat_sites(*kinds: str, without_udp: Collection[int] = (), is_refusing: bool 
             _plug(prefix, f"nat{number}", "outside", OUTSIDE.format(place=10 + number))
             udp = NO_UDP if number in without_udp else ""
             unasked = "" if is_refusing else UNASKED
-            _lan(prefix, number, RULES.format(nat=kind, udp=udp, unasked=unasked))
+            ports = ", ".join(map(str, forwarded)) if number == 0 else ""
+            forward = FORWARDED.format(ports=ports, host=inside(number)) if ports else ""
+            _lan(prefix, number, RULES.format(nat=kind, udp=udp, unasked=unasked, forwarded=forward))
         sites = [Host(f"{prefix}site{number}") for number in range(len(kinds))]
         yield NatSites(Host(f"{prefix}public"), sites, Host(f"{prefix}wire"))
     finally:

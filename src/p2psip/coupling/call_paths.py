@@ -5,8 +5,8 @@ flow, whose number stays the same while links come and go: what is sent over it 
 a link that dies loses no transaction. For the relay of media it is the peer's Node-ID, so a call goes on over the next
 link. A flow without a link, over which something is under way, wants a new one; one that nobody uses is over.
 
-Where there is no path, a tunnel inside overlay messages is a link as well (docs/decisions/tunnel.md): for SIP alone,
-and only as long as there is no path that answers.
+A link may be a stream, where datagrams do not pass (stream_links.py). Where there is no path at all, a tunnel inside
+overlay messages is a link (docs/decisions/tunnel.md): for SIP alone, and only as long as there is no path that answers.
 
 DTLS does not say that the other end has lost its power. When something was sent, and nothing at all comes for half a
 second, a keep-alive asks; when that has gone on for two seconds and a half the link is given up. A peer that has never
@@ -26,6 +26,7 @@ from typing import Final
 from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
+from p2psip.coupling.stream_links import StreamLinks
 from p2psip.media.relay.multiplex import RTCP, RTP
 from p2psip.reload.link.datagram import NARROW_RECORD_BYTES
 from p2psip.reload.node.effects import AppLinkUp
@@ -235,6 +236,7 @@ class CallPaths:
         self._fars: dict[NodeId, _Far] = {}
         self._by_flow: dict[int, _Far] = {}
         self._by_link: dict[int, _Far] = {}
+        self.streams = StreamLinks()
         self._flows: Iterator[int] = iter(range(FLOWS_FROM, FLOWS_FROM << 1))
         self._timers: Timers[tuple[str, NodeId]] = Timers(queue)
         self._effects: list[Effect] = []
@@ -263,6 +265,11 @@ class CallPaths:
         far = self._fars.get(node)
         return far is not None and far.link is not None and far.media_link is None
 
+    def is_streamed(self, node: NodeId) -> bool:
+        """True if audio goes to a peer over a stream, which is but better than nothing."""
+        far = self._fars.get(node)
+        return far is not None and far.media_link in self.streams
+
     def lacks(self, node: NodeId) -> str:
         """Why calls with a peer have no audio through the peers, in words; empty where they may have."""
         return f"{NO_AUDIO}: {self._fars[node].why_no_path}" if self.is_tunnelled(node) else ""
@@ -288,6 +295,10 @@ class CallPaths:
             self._by_flow[far.flow] = far
             self._timers.set(("idle", far.node), now + IDLE_MAX_S, "path to a peer idle")
         far.links[event.link] = event.datagram_bytes
+        if event.is_on_stream:
+            self._effects.append(self.streams.up(event.link, now))
+            replaced = self.streams.replaced(far.links, event.link)
+            self._effects += [CallLinkOver(link, "a newer one takes its place") for link in replaced]
         far.early, far.has_come, far.copies = [], False, {}
         self._by_link[event.link] = far
         if is_tunnel(event.link):
@@ -335,6 +346,7 @@ class CallPaths:
             return False
         del far.links[link]
         far.doubted.discard(link)
+        self.streams.down(link)
         if self.wants_another(far.node, now):
             self._effects.append(PathWanted(far.node))
         if not is_tunnel(link) and self.is_tunnelled(far.node):
@@ -512,7 +524,8 @@ class CallPaths:
     def _look_for_black_hole(self, far: _Far, message: bytes) -> None:
         """RFC 4821 section 1: a way on which long packets vanish and nobody says so."""
         assert far.link is not None, "there is a link"
-        if is_tunnel(far.link) or min(len(message), far.links[far.link]) <= NARROW_RECORD_BYTES:
+        is_datagrams = not (is_tunnel(far.link) or far.link in self.streams)
+        if not is_datagrams or min(len(message), far.links[far.link]) <= NARROW_RECORD_BYTES:
             return
         copies = far.copies[message] = far.copies.pop(message, 0) + 1
         if len(far.copies) > COPIED_MAX:
@@ -553,6 +566,7 @@ class CallPaths:
         del self._fars[far.node], self._by_flow[far.flow]
         for link in far.links:
             del self._by_link[link]
+            self.streams.down(link)
             self._effects.append(CallLinkOver(link, reason))
         for what in ("greet", "fragments", "ask", "watch", "idle", "wanted"):
             self._timers.cancel((what, far.node))

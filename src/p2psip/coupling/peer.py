@@ -283,7 +283,8 @@ class Peer(OperatorEnquiries):
     def handle_link_data(self, number: int, data: bytes, now: float) -> None:
         """Bytes came over it."""
         if number in self.flows.calls:
-            self._heard(number, data, now)
+            for record in self.flows.calls.streams.records_in(number, data):
+                self._heard(number, record, now)
         elif number in self.flows:
             flow = flow_of(number)
             self.flows.heard(number, data, now, is_between_messages=self.server.is_between_messages(flow))
@@ -330,8 +331,11 @@ class Peer(OperatorEnquiries):
 
     def frame_write(self, sent: SendFrame, now: float) -> Write | None:
         """What takes a frame to another peer at once; None if nothing does, and `handle_frame` is to see to it."""
-        link = self.flows.calls.link_for_frame(NodeId.fromhex(str(sent.path)), now)
-        return None if link is None or not self.node.app_link_may_send(link, now) else Write(link, sent.frame)
+        calls, node = self.flows.calls, NodeId.fromhex(str(sent.path))
+        link = calls.link_for_frame(node, now)
+        if link is None or not self.node.app_link_may_send(link, now):
+            return None
+        return calls.streams.write(link, sent.frame)
 
     def handle_frame(self, sent: SendFrame, now: float) -> None:
         """A frame is to go to another peer, to which there is no path."""
@@ -514,7 +518,7 @@ class Peer(OperatorEnquiries):
                 self.flows.calls.down(link, reason, now)
             case WriteRecord(link, record):
                 if self.node.app_link_may_send(link, now):
-                    self._effects.append(Write(link, record))
+                    self._effects.append(self.flows.calls.streams.write(link, record))
             case CallFlowUp(flow, up, lacks):
                 ends, peer = (up.local, up.remote), up.node.hex()
                 self.server.handle(FlowUp(flow, "DTLS-UDP", *ends, peer, is_relayed=up.is_relayed, lacks=lacks), now)

@@ -82,7 +82,7 @@ ASK_AGAIN_S = 0.5
 """How long after an AppAttach has failed the next goes, where the path that there is does not answer."""
 
 TRY_AGAIN_S = 30.0
-"""Where there is a tunnel and no path, a call has the path looked for again after so long."""
+"""Where there is a tunnel and no path, or a stream, a call has a path looked for again after so long."""
 
 IDLE_MAX_S = 600.0
 """Longer than anything rings (timer C): with a connection that was quiet for so long no transaction is lost."""
@@ -219,7 +219,8 @@ class PeerFlows:
         absent, until = self._absent.get(node, ("", 0.0))
         flow, is_tunnelled = self.calls.flow_to(node), self.calls.is_tunnelled(node)
         if flow is not None and not (links and is_tunnelled):
-            if is_tunnelled and node not in self._attaching and now >= self._tried.get(node, -math.inf) + TRY_AGAIN_S:
+            is_makeshift = is_tunnelled or self.calls.is_streamed(node)
+            if is_makeshift and node not in self._attaching and now >= self._tried.get(node, -math.inf) + TRY_AGAIN_S:
                 self._attach(destination_list, node, now)
             self._effects.append(AskAnswered(token, Hops((FlowHop(flow),))))
         elif links:
@@ -439,9 +440,10 @@ class PeerFlows:
         kind = Purpose.CALLS if self._node.has_call_paths else Purpose.SIP
         if node not in self._attaching:
             self._attaching[node] = _Attempt(now, destination_list, {kind})
-            if kind is Purpose.CALLS:
+            is_reached = self.calls.is_streamed(node) and not self.calls.is_silent(node)
+            if kind is Purpose.CALLS and not is_reached:
                 self._streams.set(node, now + STREAM_AFTER_S, "a stream to a peer as well")
-            if self._permits_tunnels and not self.calls.is_tunnelled(node):
+            if self._permits_tunnels and not (is_reached or self.calls.is_tunnelled(node)):
                 self._tunnels.set(node, now + TUNNEL_AFTER_S, "a tunnel to a peer as well")
             self._tried[node] = now
             self._tried.move_to_end(node)

@@ -149,12 +149,19 @@ def _host(reach: Reach) -> str:
 
 def _blocked(ports: SitePorts) -> NatWords:
     way = "let UDP out" if ports.has_ice else f"let UDP out; or go without, with TCP port {ports.overlay} open"
-    links = "Links over TCP, where the other end can be dialled."
+    direct = (
+        "Links and calls over TCP, where the other end can be dialled; links between most routers of homes as well."
+    )
     relayed = "All else, voice as well, over TLS through a peer that relays, by a detour; `p2psip status` shows which."
+    links = "Links over TCP, where the other end can be dialled."
     return NatWords(
         "UDP does not get through: no other member has answered over it. A firewall drops it.",
-        works=(links, relayed) if ports.has_ice else (links,),
-        fails=("Direct paths between peers.",) if ports.has_ice else ("Links over UDP, and voice through the peers.",),
+        works=(direct, relayed) if ports.has_ice else (links,),
+        fails=(
+            "Paths over UDP, on which a lost packet holds up none of the voice behind it."
+            if ports.has_ice
+            else "Links over UDP, and voice through the peers.",
+        ),
         change=(f"In the firewall or router: {way}, from this machine to any port, and its answers in.",),
     )
 

@@ -75,7 +75,7 @@ from p2psip.reload.paths.values import (
 from p2psip.reload.storage.store.records import Commit, CommitAnswer
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.turn.methods import carries_data
-from p2psip.turn.values import CloseRelay, TurnRelay
+from p2psip.turn.values import STUN_TURN, CloseRelay, TurnRelay
 
 CLOSING_MAX = 64
 """Connections that are given time to take our last words; beyond them one is cut off."""
@@ -299,8 +299,8 @@ class NodeHost:
 
     def _do(self, effect: Effect) -> None:
         match effect:
-            case Write(number, data):
-                self._write(number, data)
+            case Write(number, data, is_to_be_fresh):
+                self._write(number, data, is_to_be_fresh=is_to_be_fresh)
             case WriteStream(number, data):
                 self._write_fresh(number, data)
             case Open(path):
@@ -364,8 +364,9 @@ class NodeHost:
 
     # Links
 
-    def _write(self, number: int, data: bytes) -> None:
-        if (stream := self._streams.get(number)) is None:
+    def _write(self, number: int, data: bytes, *, is_to_be_fresh: bool) -> None:
+        stream = self._streams.get(number)
+        if stream is None or (is_to_be_fresh and stream.backlog_bytes > BACKLOG_FRESH_BYTES):
             return
         stream.write(data)
         if stream.backlog_bytes > BACKLOG_NORMAL_BYTES:
@@ -459,10 +460,9 @@ class NodeHost:
 
     async def _open_tls(self, wanted: Open) -> None:
         path, candidate, protocol = wanted.path, wanted.candidate, wanted.protocol
-
-        def make() -> TlsStream:
-            return TlsStream(self._contexts.tls, self, is_server=wanted.is_server, is_dialled=True, protocol=protocol)
-
+        make = partial(
+            TlsStream, self._contexts.tls, self, is_server=wanted.is_server, is_dialled=True, protocol=protocol
+        )
         path_mtu = self._bytes_to(is_narrow=candidate.is_narrow)
         stream = await connect_tcp(make, candidate.address, path_mtu, candidate.local)
         if not stream.is_connected:
@@ -533,19 +533,20 @@ class NodeHost:
     def stream_up(self, stream: SocketStream, certificates: tuple[bytes, ...]) -> None:
         """net.tls: the handshake is done."""
         self._up.add(stream)
-        remote, local = Address(*stream.remote), Address(*stream.local)
+        number, remote, local = self._numbers[stream], Address(*stream.remote), Address(*stream.local)
         if isinstance(stream, TlsStream) and stream.protocol:
             stream.keep_fresh()
-            self._tell(RelayStreamUp(self._numbers[stream], local, remote))
+        if stream.protocol == STUN_TURN:
+            self._tell(RelayStreamUp(number, local, remote))
             return
-        link = LinkUp(self._numbers[stream], certificates, remote, local, stream.datagram_bytes)
+        link = LinkUp(number, certificates, remote, local, stream.datagram_bytes, protocol=stream.protocol)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
     def stream_data(self, stream: SocketStream, data: bytes) -> None:
         """net.tls: bytes came."""
         if (number := self._numbers.get(stream)) is None:
             return
-        if not stream.protocol:
+        if stream.protocol != STUN_TURN:
             self.call(lambda now: self._core.handle_link_data(number, data, now))
         elif number in self._core.node.own_relay.streams:
             self._pass_through(RelayStreamCame(number, data))

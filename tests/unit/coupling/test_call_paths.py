@@ -25,10 +25,12 @@ from p2psip.coupling.call_paths import (
     WriteRecord,
     is_call_flow,
 )
+from p2psip.coupling.stream_links import TOGETHER_S, UNACKNOWLEDGED_MAX_S
 from p2psip.media.relay.multiplex import RTP, Frame
 from p2psip.reload.link.datagram import NARROW_RECORD_BYTES
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.node.tunnelling.tunnel_commands import FIRST_TUNNEL
+from p2psip.reload.paths.values import STREAM_RECORD_BYTES, CutIfSilent
 from p2psip.sip.transports.sip_records import GREETED, GREETING, records_of
 
 FAR = NodeId(bytes([9]) * 16)
@@ -361,3 +363,54 @@ def test_a_path_that_is_doubted_beside_a_tunnel_has_another_looked_for() -> None
     assert next(each for each in paths.drain() if isinstance(each, CallFlowUp)).lacks
     paths.send(flow, b"BYE", 4.0)
     assert WriteRecord(FIRST_TUNNEL, b"BYE") in paths.drain()
+
+
+def streamed(paths: CallPaths, link: int, now: float) -> list[Effect]:
+    """A stream has come up, and what comes of it."""
+    paths.up(AppLinkUp(link, FAR, THERE, HERE, datagram_bytes=STREAM_RECORD_BYTES, is_on_stream=True), now)
+    return paths.drain()
+
+
+def test_a_stream_carries_media_as_datagrams_do() -> None:
+    """And is given up when what was sent over it is not acknowledged."""
+    paths = CallPaths()
+    assert CutIfSilent(4, UNACKNOWLEDGED_MAX_S) in streamed(paths, 4, 0.0)
+    assert (paths.is_streamed(FAR), paths.is_tunnelled(FAR), paths.lacks(FAR)) == (True, False, "")
+    paths.send_frame(FAR, FRAME, 0.0)
+    assert paths.drain() == [WriteRecord(4, FRAME)]
+    assert paths.heard(4, FRAME, 0.0) == FrameHeard(FAR, FRAME)
+    up(paths, 6, 1.0)
+    assert not paths.is_streamed(FAR)
+
+
+def test_of_two_streams_the_older_one_is_closed() -> None:
+    paths = CallPaths()
+    streamed(paths, 4, 0.0)
+    over = [each.link for each in streamed(paths, 6, 2 * TOGETHER_S) if isinstance(each, CallLinkOver)]
+    assert over == [4]
+    paths.down(4, "closed", 2 * TOGETHER_S)
+    assert 4 not in paths.streams
+    assert paths.is_streamed(FAR)
+
+
+def test_over_a_stream_no_length_is_to_blame() -> None:
+    """What SIP sends for the third time goes on as long as it was."""
+    paths = CallPaths()
+    streamed(paths, 4, 0.0)
+    paths.heard(4, GREETED, 0.0)
+    paths.drain()
+    flow = paths.flow_to(FAR)
+    assert flow is not None
+    for _ in range(COPIES_MAX + 2):
+        paths.heard(4, PONG, 1.0)
+        paths.drain()
+        paths.send(flow, LONG, 1.0)
+        assert WriteRecord(4, LONG) in paths.drain()
+
+
+def test_whoever_is_given_up_leaves_nothing_of_its_streams() -> None:
+    paths = CallPaths()
+    streamed(paths, 4, 0.0)
+    paths.give_up(FAR, "gone")
+    assert CallLinkOver(4, "gone") in paths.drain()
+    assert 4 not in paths.streams

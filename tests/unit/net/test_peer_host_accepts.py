@@ -10,14 +10,16 @@ import pytest
 from candidates import tls
 from driver_bench import HERE, context
 from free_ports import free_port
-from host_bench import Bench, Other, run
+from host_bench import Bench, Other, run, until
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.net import node_host
+from p2psip.net.node_host import BACKLOG_FRESH_BYTES
 from p2psip.net.sockets.tls import TlsStream
 from p2psip.reload.node.effects import Write
 from p2psip.reload.paths import dialling
+from p2psip.reload.paths.values import CALL_RECORDS
 
 
 @pytest.mark.must("6.5.1.13/1", "6.5.1.13/2")
@@ -136,3 +138,31 @@ def test_ipv6_listeners() -> None:
     except OSError:
         pytest.skip("this machine has no IPv6")
     run(test, phone_tcp=(sip,), phone_udp=(sip,))
+
+
+def test_over_a_stream_of_calls_what_is_to_be_fresh_is_lost_where_the_other_end_does_not_read() -> None:
+    """Late voice is of no use; what is SIP's waits, and comes."""
+
+    async def test(bench: Bench) -> None:
+        other = Other()
+        _, stream = await asyncio.get_running_loop().create_connection(
+            lambda: TlsStream(context(2), other, is_server=False, protocol=CALL_RECORDS), *bench.overlay
+        )
+        stream.begin()
+        ((_, number, _),) = await bench.core.hears("up")
+        assert isinstance(number, int)
+        assert bench.core.protocol == CALL_RECORDS
+        await other.up.wait()
+        stream.write(b"question")
+        assert await bench.core.hears("data") == [("data", number, b"question")]
+        stream.pause_reading()
+        voice, count = b"v" * 1000, 20_000
+        bench.do(*[Write(number, voice, is_to_be_fresh=True)] * count, Write(number, b"word of SIP"))
+        assert bench.host._streams[number].backlog_bytes <= 2 * BACKLOG_FRESH_BYTES
+        stream.resume_reading()
+        await until(lambda: other.data.endswith(b"word of SIP"))
+        assert 0 < other.data.count(b"v") < count * len(voice)
+        stream.close("done")
+        await bench.core.hears("down")
+
+    run(test)

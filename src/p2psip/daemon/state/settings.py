@@ -122,17 +122,9 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(
                 f"phone_port {self.phone_port} is overlay_port or sip_port as well: it needs one of its own"
             )
-        if self.phone_tls and self.phone_tls_port in (self.overlay_port, self.sip_port):
-            raise ValueError(
-                f"phones have TLS on the port after phone_port, and {self.phone_tls_port} is overlay_port or sip_port: "
-                "change one of them, or set phone_tls to false"
-            )
-        if self.phone_tls and self.phone_tls_port > 65535:
-            raise ValueError("phones have TLS on the port after phone_port, which is none: set phone_tls to false")
+        self._check_tls()
         self._check_web()
         self._check_directory()
-        if bool(self.phone_certificate) != bool(self.phone_key):
-            raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
         if not self.phone_digest or len(set(self.phone_digest)) < len(self.phone_digest):
             raise ValueError('phone_digest needs "MD5", "SHA-256", or both, each once and the preferred one first')
         if self.phone_udp and "DTLS" in self.links and self.phone_port == self.overlay_port:
@@ -152,6 +144,17 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError("listen and phone_listen need at least one address")
         if not (self.phone_udp or self.phone_tcp or self.phone_tls or self.phone_ws or self.phone_wss):
             raise ValueError("phones need phone_udp, phone_tcp or phone_tls")
+
+    def _check_tls(self) -> None:
+        if self.phone_tls and self.phone_tls_port in (self.overlay_port, self.sip_port):
+            raise ValueError(
+                f"phones have TLS on the port after phone_port, and {self.phone_tls_port} is overlay_port or sip_port: "
+                "change one of them, or set phone_tls to false"
+            )
+        if self.phone_tls and self.phone_tls_port > 65535:
+            raise ValueError("phones have TLS on the port after phone_port, which is none: set phone_tls to false")
+        if bool(self.phone_certificate) != bool(self.phone_key):
+            raise ValueError("phone_certificate and phone_key go together: name both files, or neither")
 
     def _check_web(self) -> None:
         for name, is_on, port in (

@@ -11,7 +11,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
@@ -19,8 +19,12 @@ from OpenSSL import SSL, crypto
 
 from p2psip.net.sockets.addresses import address_of, words
 from p2psip.net.sockets.psk import require_shared_secret
+from p2psip.reload.paths.values import CALL_RECORDS
 from p2psip.turn.methods import is_of_stream
 from p2psip.turn.values import STUN_TURN
+
+PROTOCOLS = (STUN_TURN, CALL_RECORDS)
+"""What a stream may be for that is no link."""
 
 HANDSHAKE_MAX_S = 10.0
 STALL_S = 4.0
@@ -148,7 +152,8 @@ def _let_the_core_decide(*_: object) -> bool:
 def _choose_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
     """RFC 7301 section 3.2. Who offers nothing but what we do not know has none of it, and may want a link."""
     # The type stubs know NO_OVERLAPPING_PROTOCOLS by a name of its own.
-    return STUN_TURN if STUN_TURN in offered else SSL.NO_OVERLAPPING_PROTOCOLS  # type: ignore[return-value]
+    none = cast(bytes, SSL.NO_OVERLAPPING_PROTOCOLS)
+    return next((each for each in PROTOCOLS if each in offered), none)
 
 
 class TlsStream(asyncio.BufferedProtocol):

@@ -228,9 +228,9 @@ class DatagramLink(Link):
         What was, and comes here again as the other end could not know, is not passed on twice.
         """
         self._arrivals = older._arrivals
-        return older._let_go()
+        return older.let_go()
 
-    def _let_go(self) -> list[bytes]:
+    def let_go(self) -> list[bytes]:
         """Have another link bring over what is not known to have arrived."""
         pending = dict.fromkeys(self._pending())
         untold = sorted((one for one in pending if not one.is_told), key=lambda one: one.given_at)

@@ -31,6 +31,8 @@ class LinkUp:
     """What one datagram carries, of DTLS; None for TLS."""
     is_direct: bool = False
     """True if the other end is a core in this process: an overlay link carries whole messages then, without a frame."""
+    protocol: bytes = b""
+    """What its handshake says that it is for, if it is no overlay link (ALPN)."""
 
     @property
     def kind(self) -> OverlayLinkType:
@@ -40,10 +42,11 @@ class LinkUp:
 
 @dataclass(frozen=True, slots=True)
 class Write(Effect):
-    """Send on a link that is up."""
+    """Send on a link that is up. What is to be fresh is lost where the other end has not taken what went before."""
 
     link: int
     data: bytes
+    is_to_be_fresh: bool = False
 
 
 class RequestRefused(RequestFailed):
@@ -78,6 +81,8 @@ class AppLinkUp(Effect):
     """What one record carries, where it is records that go; None for a stream."""
     is_relayed: bool = False
     """True if it goes over a relay: the addresses say nothing of where the two ends are."""
+    is_on_stream: bool = False
+    """True if its records go on a stream, which does not say by itself where one ends."""
 
 
 @dataclass(frozen=True, slots=True)

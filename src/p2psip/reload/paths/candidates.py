@@ -87,7 +87,8 @@ class Whereabouts:
 
     def opens_streams(self, purpose: Purpose) -> bool:
         """True if connections of this purpose may be made over TCP beside what ICE checks."""
-        return OverlayLinkType.TLS_TCP_FH in self.link_types(purpose)
+        is_of_calls = purpose is Purpose.CALLS and self.is_punched(purpose)
+        return OverlayLinkType.TLS_TCP_FH in (self.permitted if is_of_calls else self.link_types(purpose))
 
     def is_punched(self, purpose: Purpose) -> bool:
         """True if connections of this purpose are made by ICE."""
@@ -112,10 +113,13 @@ class Whereabouts:
         if OverlayLinkType.DTLS_UDP_SR not in link_types:
             return Parameters(b"", b"", role, _hosts(self._dialled_at(purpose, link_types)))
         checked = self._describe(purpose, role)
-        streams = self._dialled_at(purpose, [each for each in link_types if each is OverlayLinkType.TLS_TCP_FH])
-        ports = self._punching.outside.mapped() if self.opens_streams(purpose) else ()
-        beside = (*_streams(streams), *open_candidates.encoded(ports))
-        return replace(checked, candidates=(*checked.candidates, *beside))
+        if not self.opens_streams(purpose):
+            return checked
+        # Streams of calls come to where those of SIP alone do, and say what they are for.
+        port = Purpose.SIP if purpose is Purpose.CALLS else purpose
+        streams = _streams(self._dialled_at(port, [OverlayLinkType.TLS_TCP_FH]))
+        both_open = open_candidates.encoded(self._punching.outside.mapped(purpose))
+        return replace(checked, candidates=(*checked.candidates, *streams, *both_open))
 
     def _dialled_at(
         self, purpose: Purpose, link_types: Iterable[OverlayLinkType]

@@ -32,7 +32,18 @@ from p2psip.reload.paths.limits import (
     DIALS_MAX,
     HANDSHAKES_MAX,
 )
-from p2psip.reload.paths.values import PASSIVE, Candidate, Ended, HangUp, Open, Purpose, Refusal, Secure, Session
+from p2psip.reload.paths.values import (
+    CALL_RECORDS,
+    PASSIVE,
+    Candidate,
+    Ended,
+    HangUp,
+    Open,
+    Purpose,
+    Refusal,
+    Secure,
+    Session,
+)
 from p2psip.turn.values import STUN_TURN
 
 DIAL_STAGGER_S = 0.25
@@ -40,6 +51,9 @@ DIAL_STAGGER_S = 0.25
 
 DIAL_MAX_S = 8.0
 """How long all of them have to answer."""
+
+PROTOCOLS = {Purpose.RELAY: STUN_TURN, Purpose.CALLS: CALL_RECORDS}
+"""What a stream says that it is for, where nothing else tells."""
 
 UNWANTED = "there is another path"
 OURSELVES = "that is this machine itself"
@@ -273,7 +287,7 @@ class Dialling:
                 return
             self._busy[candidate.address] = path
         attempt.opened.add(path)
-        protocol = STUN_TURN if attempt.session.purpose is Purpose.RELAY else b""
+        protocol = PROTOCOLS.get(attempt.session.purpose, b"") if candidate.is_stream else b""
         # 6.5.1.13: "The node that sent the Attach request MUST be the TLS server."
         is_server = attempt.session.is_simultaneous and attempt.session.local.role == PASSIVE
         self._effects.append(Open(path, candidate, protocol, is_server))

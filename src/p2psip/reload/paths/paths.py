@@ -76,6 +76,8 @@ class Paths:
         self.own_relay = OwnRelay(rng, self._queue)
         self._dialling = Dialling(self._queue)
         self._narrow = NarrowWays()
+        self._calls: dict[int, NodeId] = {}
+        """With whom calls go over which streams."""
         self._timers: Timers[str] = self._queue.scope()
         self._is_accepting_narrow = False
 
@@ -125,8 +127,8 @@ class Paths:
                         self._dial(replace(session, candidates=(candidate,)), context, now)
                 case DialRelay(relay=relay):
                     self._dial_relay(value, Candidate(relay), now)
-                case AskOutside(local, relay):
-                    self._dial_relay(value, Candidate(relay, local=local), now)
+                case AskOutside(local=local, server=server):
+                    self._dial_relay(value, Candidate(server, local=local), now)
                 case OpenTogether():
                     self._open_together(value, now)
                 case PathMissing(session, context):
@@ -228,6 +230,20 @@ class Paths:
         if session is not None and session.is_simultaneous:
             self.punching.outside.linked(path, session)
         return context
+
+    def carries_calls(self, link: int, node: NodeId) -> None:
+        """A stream is up, over which calls with this node go."""
+        self._calls[link] = node
+
+    def dials_no_streams(self, purpose: Purpose, node: NodeId) -> None:
+        """ICE has a path with this node: what is tried beside it would only take its place."""
+        self._dialling.withdraw(
+            lambda each: (each.purpose, each.peer) == (purpose, node) and each.candidates[0].is_stream
+        )
+
+    def has_stream_of_calls(self, node: NodeId) -> bool:
+        """True if there is one: both ends dial, and the stream of either may be up before that of the other."""
+        return node in self._calls.values()
 
     def is_opened_by_both(self, link: int) -> bool:
         """True of a link over a stream to where nobody listens (RFC 6544, simultaneous open)."""
@@ -360,6 +376,7 @@ class Paths:
 
     def forget(self, link: int) -> None:
         """A link that was up is down."""
+        self._calls.pop(link, None)
         self.punching.down(link)
 
     def refuse(self, link: int, reason: str, now: float) -> bool:

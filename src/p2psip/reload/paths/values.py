@@ -33,9 +33,16 @@ ACTIVE: Final = b"active"
 """Roles of 6.5.1.1: who answers an Attach is active, and the TLS client."""
 
 
+CALL_RECORDS: Final = b"p2psip-calls"
+"""What a stream says in its handshake that it is for (ALPN, RFC 7301), if it carries the records of calls."""
+
+STREAM_RECORD_BYTES: Final = 16 * 1024
+"""The longest of these records that we send: with its length before it, it is two records of TLS at the most."""
+
+
 class Purpose(enum.Enum):
-    """What a connection carries: SIP alone is a stream of TLS, calls are SIP and media in records of DTLS, by ICE. One
-    for a relay is a stream with it (RFC 8656), and no link.
+    """What a connection carries: SIP alone is a stream of TLS, calls are SIP and media in records, of DTLS by ICE or on
+    a stream beside it. One for a relay is a stream with it (RFC 8656), and no link.
     """
 
     RELOAD = "reload"
@@ -99,7 +106,9 @@ class Parameters:
     @property
     def _outside(self) -> frozenset[tuple[str, int] | None]:
         others = (each for each in self.candidates if each.type is not CandType.HOST)
-        return frozenset(each.addr_port.host_port for each in others)
+        # What streams are opened from says nothing of where datagrams come.
+        beside = OverlayLinkType.TLS_TCP_FH
+        return frozenset(each.addr_port.host_port for each in others if each.overlay_link is not beside)
 
 
 NOTHING_SAID: Final = Parameters(b"", b"", b"", ())

@@ -76,6 +76,8 @@ class InternetSite:
     """Whether it takes part as a client, from its next start on."""
     numbering: Numbering | None = None
     """What its operator has set of numbers."""
+    is_told: bool = False
+    """Whether its peer is told at which address others reach it, in an overlay with ICE."""
     kept: tuple[bytes, float] | None = None
     """The registrations of phones as they were written down last, and at which date."""
 
@@ -155,11 +157,13 @@ class InternetSites:
         blocks: frozenset[Protocol] = frozenset(),
         maps_by: Collection[str] = (),
         is_client: bool = False,
+        is_told: bool = False,
     ) -> InternetSite:
         """A site in a LAN behind a NAT, which forwards the two ports that other peers connect to, or does not.
 
         What is in `blocks` passes in neither direction. With `maps_by`, PCP or NAT-PMP or both, it maps ports for who
-        asks, and its peer does.
+        asks, and its peer does. Where it `is_told` its peer knows its outside address, as one that is set to advertise
+        it; without ICE each does.
         """
         isp, lan = self._isp(number), self.internet.lan(f"lan{number}", f"{NAT_LAN}.0/24")
         name = f"nat{number}"
@@ -176,7 +180,7 @@ class InternetSites:
             for protocol in (Protocol.TCP, Protocol.UDP):
                 nat.forward(protocol, port, Address(f"{NAT_LAN}.2", port))
         site = InternetSite(number, machine, Disk(machine), isp, lan, self.public_host(number), nat)
-        site.is_client = is_client
+        site.is_client, site.is_told = is_client, is_told
         return self._add(site)
 
     def add_beside(self, other: InternetSite, number: int) -> InternetSite:
@@ -290,12 +294,11 @@ class InternetSites:
         rng = random.Random(f"{self.seed}/{site.name}/{site.starts}")
         wall = machine.clock.wall(self.internet.now)
         continuity = site.disk.open()
-        # With ICE a peer finds out for itself as whom others see it.
         no_ice = self.document.configuration.no_ice
-        # So it does where its router maps its ports; and on a LAN with nobody outside it is where it is.
+        # With ICE a peer finds out for itself as whom others see it; so it does where its router maps its ports.
         maps = isinstance(site.nat, MappingNat)
         is_here = maps or self._has_multicast
-        known_as = [site.advertised] if no_ice and not is_here else machine.hosts
+        known_as = [site.advertised] if site.is_told or (no_ice and not is_here) else machine.hosts
         peer = make_peer(
             site.name,
             identity,
@@ -311,6 +314,7 @@ class InternetSites:
                     Purpose.SIP: (Address(machine.hosts[0] if is_here else site.advertised, PEER_SIP_PORT),),
                     Purpose.CALLS: () if no_ice else tuple(Address(host, PEER_SIP_PORT) for host in known_as),
                 },
+                hosts=tuple(machine.hosts) if site.is_told else (),
                 link_types=self._link_types,
                 lan_port=OVERLAY_PORT if self._has_multicast else 0,
                 relay=site.relay,

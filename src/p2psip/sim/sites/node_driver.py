@@ -70,7 +70,7 @@ from p2psip.sim.ip.secured import (
 )
 from p2psip.sim.ip.virtual_streams import VirtualStream, VirtualStreamListener
 from p2psip.sim.sites.disk import Disk
-from p2psip.turn.values import CloseRelay, TurnRelay
+from p2psip.turn.values import STUN_TURN, CloseRelay, TurnRelay
 
 LAN_GROUP = Address("239.255.60.84", 6085)
 """Where questions to all on a link go; over IPv4 alone."""
@@ -398,17 +398,18 @@ class NodeDriver:
     def connection_up(self, connection: SecuredConnection, certificates: tuple[bytes, ...]) -> None:
         """The handshake is done."""
         number = self._numbers[connection]
-        if connection.protocol:
+        ends, protocol = (connection.remote, connection.local), connection.protocol
+        if protocol == STUN_TURN:
             self._tell(RelayStreamUp(number, connection.local, connection.remote))
             return
-        link = LinkUp(number, certificates, connection.remote, connection.local, connection.datagram_bytes)
+        link = LinkUp(number, certificates, *ends, connection.datagram_bytes, protocol=protocol)
         self.call(lambda now: self._core.handle_link_up(link, now))
 
     def connection_data(self, connection: SecuredConnection, data: bytes) -> None:
         """Bytes have come."""
         if (number := self._numbers.get(connection)) is None:
             return
-        if connection.protocol:
+        if connection.protocol == STUN_TURN:
             self._tell(RelayStreamCame(number, data))
         else:
             self.call(lambda now: self._core.handle_link_data(number, data, now))

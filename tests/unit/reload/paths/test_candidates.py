@@ -11,7 +11,8 @@ from p2psip.reload.paths.candidates import SIP_LINK_TYPES, OwnPort, Whereabouts,
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import CANDIDATES_MAX
-from p2psip.reload.paths.values import Parameters, Purpose
+from p2psip.reload.paths.values import Candidate, Parameters, Purpose
+from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.link_messages import NO_ICE, CandType, OverlayLinkType
 
 HERE = Address("192.0.2.1", 6084)
@@ -151,3 +152,32 @@ def test_the_ports_that_are_to_be_mapped_are_those_at_which_others_connect() -> 
     assert whereabouts.ports()[OwnPort(Purpose.SIP, is_stream=True)] == 5062
     whereabouts.able = (OverlayLinkType.DTLS_UDP_SR_NO_ICE,)
     assert OwnPort(Purpose.RELOAD, is_stream=True) not in whereabouts.ports()
+
+
+def test_streams_of_calls_come_to_where_sip_does() -> None:
+    """Where our router has mapped that port, there as well; nothing else is asked of the router for them."""
+    whereabouts = Whereabouts((OverlayLinkType.DTLS_UDP_SR, OverlayLinkType.TLS_TCP_FH), Punching(random.Random(1)))
+    whereabouts.able = NO_ICE
+    sip, given = BEHIND._replace(port=5061), Address("203.0.113.9", 9000)
+    whereabouts.addresses |= {Purpose.RELOAD: (BEHIND,), Purpose.SIP: (sip,), Purpose.CALLS: (sip,)}
+    whereabouts.mapped = {OwnPort(Purpose.SIP, is_stream=True): Mapped(given, sip, ROUTER)}
+    said = whereabouts.offering(Purpose.CALLS)
+    assert whereabouts.streams(Purpose.CALLS, said) == tls(sip, given)
+    assert whereabouts.dialable(Purpose.CALLS, said) == (Candidate(sip, OverlayLinkType.DTLS_UDP_SR),)
+    assert OwnPort(Purpose.CALLS, is_stream=True) not in whereabouts.ports()
+
+
+def test_what_streams_are_opened_from_says_nothing_of_where_datagrams_come() -> None:
+    """Who has lost UDP opens streams from where he did, and takes all else back."""
+    relayed, other = Address("198.51.100.1", 40001), Address("198.51.100.2", 40002)
+    base = IpAddressPort.of(*BEHIND)
+    outside = {"type": CandType.SRFLX, "rel_addr_port": base}
+    streams = host_candidate("203.0.113.9", 8000, overlay_link=OverlayLinkType.TLS_TCP_FH, **outside)
+
+    def said(address: Address) -> Parameters:
+        lent = {"type": CandType.RELAY, "rel_addr_port": base}
+        checked = host_candidate(*address, overlay_link=OverlayLinkType.DTLS_UDP_SR, **lent)
+        return Parameters(b"u", b"p", b"active", (checked, streams))
+
+    assert said(other).takes_back(said(relayed))
+    assert not said(other).takes_back(said(other))

@@ -14,7 +14,8 @@ from p2psip.reload.paths.limits import (
     DIALS_MAX,
     HANDSHAKES_MAX,
 )
-from p2psip.reload.paths.values import Candidate, HangUp, Open, Purpose, Secure, Session
+from p2psip.reload.paths.values import CALL_RECORDS, Candidate, HangUp, Open, Purpose, Secure, Session
+from p2psip.turn.values import STUN_TURN
 
 HERE = Address("192.0.2.1", 6084)
 
@@ -254,3 +255,17 @@ def test_of_too_many_that_have_not_shown_a_certificate_the_oldest_of_the_crowd_g
     assert clock.look() == []
     clock.core.accepted(907, Address("2001:db8::3", 1))
     assert clock.look() == [HangUp(9, "too many handshakes at once")]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "protocol"),
+    [(Purpose.RELOAD, b""), (Purpose.SIP, b""), (Purpose.CALLS, CALL_RECORDS), (Purpose.RELAY, STUN_TURN)],
+)
+def test_a_stream_says_what_it_is_for_where_nothing_else_tells(purpose: Purpose, protocol: bytes) -> None:
+    """Of datagrams the port does."""
+    for candidates, said in ((tls(A), protocol), (dtls(A), b"")):
+        clock = Clock()
+        clock.core.connect(Session(purpose, candidates), "context", clock.now)
+        (opened,) = clock.look()
+        assert isinstance(opened, Open)
+        assert opened.protocol == said

@@ -43,7 +43,7 @@ class Applications:
     def __init__(self, exchange: Exchange, paths: Paths, attaching: Attaching) -> None:
         self.served: set[int] = set()
         self._exchange = exchange
-        self._whereabouts, self._offers, self._punching = paths.whereabouts, paths.offers, paths.punching
+        self._whereabouts, self._offers = paths.whereabouts, paths.offers
         self._attaching = attaching
         self._held: dict[NodeId, tuple[tuple[Entry, ...], int]] = {}
         """What is asked of a node for another application when that is over."""
@@ -82,22 +82,12 @@ class Applications:
         """None of the addresses that are in AppAttaches for calls, and in answers to them, can be reached any more, and
         there are others: what is under way begins once more, with these.
         """
-        wanted: dict[NodeId, int] = {}
-        answered: set[NodeId] = set()
-        for offered in self._offers.under_way(Purpose.CALLS):
-            assert isinstance(offered, Offered), "offers are made here"
-            node = offered.wanted.node
-            assert node is not None, "an AppAttach is to a node"
-            wanted[node] = offered.wanted.application
-            self._attaching.give_up(Purpose.CALLS, node)
-            self._punching.close(offered.wanted.session)
-        for peer in dict.fromkeys(each.peer for each in self._punching if each.purpose is Purpose.CALLS):
-            context = self._punching.end_search(Purpose.CALLS, (peer,))
-            if isinstance(context, Answering):
-                wanted[context.node] = context.application
-                answered.add(context.node)
+        asked, answered = self._attaching.give_all_up(Purpose.CALLS)
+        others = {each.node for each in answered}
+        wanted = {each.node: each.application for each in asked} | {each.node: each.application for each in answered}
         for node, application in wanted.items():
-            route, is_anew = [Destination.node(node)], node in answered
+            assert node is not None, "an AppAttach is to a node"
+            route, is_anew = [Destination.node(node)], node in others
             self.attach(route, node, now, application, kind=Purpose.CALLS, is_anew=is_anew)
 
     def handle_outcome(self, wanted: AttachContext, outcome: Outcome, now: float) -> None:

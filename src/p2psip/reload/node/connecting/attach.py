@@ -130,6 +130,19 @@ class Attaching:
         if offered is not None and offered.transaction_id is not None:
             self._exchange.transport.cancel(offered.transaction_id)
 
+    def give_all_up(self, purpose: Purpose) -> tuple[list[AttachContext], list[Answering]]:
+        """Everything that is under way for a purpose is done: what we had asked for, and what we had answered."""
+        asked: list[AttachContext] = []
+        for offered in map(_offered, self._offers.under_way(purpose)):
+            assert offered is not None, "it is under way"
+            assert offered.wanted.node is not None, "what is under way is with a node"
+            asked.append(offered.wanted)
+            self.give_up(purpose, offered.wanted.node)
+            self._punching.close(offered.wanted.session)
+        peers = dict.fromkeys(each.peer for each in self._punching if each.purpose is purpose)
+        contexts = [self._punching.end_search(purpose, (peer,)) for peer in peers]
+        return asked, [each for each in contexts if isinstance(each, Answering)]
+
     # Others'
 
     def require_session(self, request: Received, purpose: Purpose, body: AttachReqAns | AppAttachReq) -> Session:

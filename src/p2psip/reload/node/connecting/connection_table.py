@@ -235,10 +235,16 @@ class ConnectionTable:
         links.append(connection)
         self._by_number[number] = connection
         for older in links[:-1]:
-            if isinstance(link, DatagramLink) and isinstance(older.link, DatagramLink):
-                for message in link.take_over(older.link):
-                    self._give(connection, message, now)
-                self._rearm(older)
+            if not isinstance(older.link, DatagramLink):
+                continue
+            if isinstance(link, DatagramLink):
+                messages = link.take_over(older.link)
+            else:
+                # What waits on a path that answers is not brought over by a stream as well.
+                messages = older.link.let_go() if self._paths.is_doubted(older.number) else []
+            for message in messages:
+                self._give(connection, message, now)
+            self._rearm(older)
         self._flush(connection)
         if _is_narrow(datagram_bytes) and not self._paths.is_narrow(remote.host):
             # The handshake did not get through with larger ones: others need not find that out once more.

@@ -22,10 +22,13 @@ from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.intents import Intents
 from p2psip.reload.node.exchange import Exchange
 from p2psip.reload.paths.paths import Paths
-from p2psip.reload.paths.values import LinkDoubted
+from p2psip.reload.paths.values import LinkDoubted, Purpose
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 ANOTHER_WAY_S: Final = 1.0
 """How long an Attach has over one node before it is sent over another as well."""
+
+STREAM: Final = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
 
 RENEWALS_MAX: Final = 30
 """How often that is tried: as long as RFC 7675 leaves a path that does not answer."""
@@ -85,6 +88,9 @@ class DoubtedLinks:
             tried.append(via)
         else:
             self._bootstrap.find_way(now)
+            if not tried and self._paths.whereabouts.opens_streams(Purpose.RELOAD):
+                # Datagrams may not pass any more, to nobody.
+                self._intents.dial_over(node, connection.remote, STREAM, now)
             tried.append(node)
         is_dialled = connection.number % 2 == 0 and not self._paths.is_opened_by_both(connection.number)
         if is_dialled and not self._paths.is_checked(connection.number):

@@ -101,6 +101,19 @@ class Intents:
         elif offered.transaction_id is not None:
             self._exchange.transport.reroute(offered.transaction_id, route, now)
 
+    def ask_anew(self, now: float) -> None:
+        """None of the addresses that are in Attaches to nodes, and in answers to them, can be reached any more, and
+        there are others: what is under way begins once more, with these.
+        """
+        asked, answered = self._attaching.give_all_up(OURS)
+        others = {each.node for each in answered}
+        wanted = dict.fromkeys(others, RENEWAL) | {each.node: each.key for each in asked if each.node is not None}
+        for node, key in wanted.items():
+            anew = AttachContext(self._offers.session(OURS, node), key, is_anew=node in others)
+            is_asked = key != WHEREABOUTS and self._attaching.ask(anew, [Destination.node(node)], now) is not None
+            if not is_asked and key not in (WHEREABOUTS, RENEWAL):
+                self._topology.handle_unreachable(node, now)
+
     def _forget(self, key: Hashable) -> None:
         """Seek a place no more."""
         if (transaction_id := self._seeking.pop(key, None)) is not None:
@@ -120,7 +133,10 @@ class Intents:
         if wanted.key == WHEREABOUTS:
             if isinstance(outcome, Answer):
                 self._learn_offered(outcome.signer.node_id, outcome.body)
-        elif isinstance(outcome, Answer) or (isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS):
+        elif isinstance(outcome, Answer):
+            self._answered(wanted, outcome, now)
+        elif isinstance(outcome, Refused) and outcome.code is ErrorCode.IN_PROGRESS and not wanted.is_anew:
+            # What is in progress where we begin anew is what nothing will come of.
             self._answered(wanted, outcome, now)
         elif wanted.node is not None:
             self._offers.withdraw(OURS, wanted.node)

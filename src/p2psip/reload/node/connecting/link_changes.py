@@ -14,7 +14,7 @@ from typing import Protocol
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import is_due
 from p2psip.reload.link.link import LinkLost
-from p2psip.reload.node.connecting.attach import SIP_APPLICATIONS, Answering, Offered
+from p2psip.reload.node.connecting.attach import APPLICATION_SIP, SIP_APPLICATIONS, Answering, Offered
 from p2psip.reload.node.connecting.attempts import FailedAttempt, in_words
 from p2psip.reload.node.connecting.bootstrap import Bootstrapping
 from p2psip.reload.node.connecting.coming_in.roles_played import RolesPlayed
@@ -35,7 +35,9 @@ from p2psip.reload.node.parts import ConnectingRoom, Ground
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.values import (
+    CALL_RECORDS,
     ROUTER_SPARE,
+    STREAM_RECORD_BYTES,
     Candidate,
     Ended,
     FoundByMdns,
@@ -148,7 +150,7 @@ class LinkChanges:
             self._refuse(link, context, str(error), now)
             return
         purpose = self._purpose_of(context, member, link)
-        if purpose is Purpose.RELOAD and link.datagram_bytes is None:
+        if purpose is not Purpose.SIP and link.datagram_bytes is None:
             sought = self._made.end_search(purpose, member.node_ids, link.number)
             context = sought if context is None else context
         awaited = (node for node in member.node_ids if self._offers.is_awaited(purpose, node))
@@ -170,6 +172,8 @@ class LinkChanges:
         self._enter(link, purpose, node, member, context, now)
 
     def _purpose_of(self, context: object, member: Member, link: LinkUp) -> Purpose:
+        if link.protocol == CALL_RECORDS:
+            return Purpose.CALLS
         if context is None:
             is_stream = link.datagram_bytes is None
             return self._offers.purpose_of(member.node_ids, link.local, is_stream=is_stream)
@@ -361,22 +365,35 @@ class LinkChanges:
         if isinstance(context, Answering) and self._are_app_links_many(node):
             self._refuse(link, context, "too many connections of applications", now)
             return
+        is_on_stream = link.protocol == CALL_RECORDS
         if isinstance(context, Answering):
             application = context.application
+        elif isinstance(context, Offered):
+            application = context.wanted.application
         elif (awaited := self._applications.awaited(purpose, node)) is not None:
             application = awaited
+        elif is_on_stream and self._made.has_stream_of_calls(node):
+            # Theirs, where ours was faster here, and may have been slower there.
+            application = APPLICATION_SIP
         else:
             self._refuse(link, context, "no AppAttach goes before it", now)
-            self._applications.handle_unawaited(node, now)
+            if purpose is Purpose.SIP:
+                self._applications.handle_unawaited(node, now)
             return
         if context is None or application in SIP_APPLICATIONS:
             # Between two peers one connection of a kind is enough, whoever asked for it.
             self._attaching.give_up(purpose, node)
         self._attempts.succeeded(node, purpose)
         self._admission.enter(link.number, node, member, now)
-        is_relayed = self._made.is_relayed(link.number)
+        is_relayed, record_bytes = self._made.is_relayed(link.number), link.datagram_bytes
+        if is_on_stream:
+            self._made.carries_calls(link.number, node)
+            record_bytes = STREAM_RECORD_BYTES
+        elif purpose is Purpose.CALLS:
+            self._made.dials_no_streams(purpose, node)
+        ends = link.remote, link.local
         self._exchange.emit(
-            AppLinkUp(link.number, node, link.remote, link.local, application, link.datagram_bytes, is_relayed)
+            AppLinkUp(link.number, node, *ends, application, record_bytes, is_relayed, is_on_stream=is_on_stream)
         )
 
     def _refuse(self, link: LinkUp, context: object, reason: str, now: float) -> None:

@@ -192,8 +192,9 @@ class RelaySearch:
         for base in gone:
             for relay in self._lending.pop(base, ()):
                 if self._over_streams and bases:
-                    # Calls that go over it go on until they have another path.
+                    # Calls that go over it go on until they have another path, which is to be one over datagrams.
                     self._parting.add((base, relay))
+                    self._punching.relayed.tell_nobody(base, relay, over_stream=True)
                     self._timers.set(("part", None), now + PART_S, "streams are given back")
                 else:
                     self._punching.release(base, relay, now, over_stream=self._over_streams)

@@ -40,6 +40,7 @@ from p2psip.reload.paths.relays.relay_values import DialRelay, RelayedGoes, Rela
 from p2psip.reload.paths.relays.relayed_addresses import RelayedAddresses
 from p2psip.reload.paths.simultaneous.opens import OpenTogether, SimultaneousOpens
 from p2psip.reload.paths.simultaneous.outside_port import AskOutside, OutsidePorts
+from p2psip.reload.paths.simultaneous.stream_waits import dial_wait_s
 from p2psip.reload.paths.values import (
     PASSIVE,
     Ended,
@@ -62,11 +63,6 @@ ATTEMPT_MAX_S: Final = 30.0
 """From the other end's words to the link: the checks, and a handshake of DTLS."""
 
 PATH_EVENTS: Final = (PathChosen, PathChanged, PathHolds, PathDoubted, PathLost)
-
-MISSING_S: Final = 1.3
-"""How long after the other end's words a session without a path says so: a punch, its repetition, a round trip, and
-a relay.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +116,8 @@ class Punching:
         self.relay_pings = RelayPings(rng, queue)
         self.is_seen_anew = False
         """True if somebody may see us at another address than before; who looks says that it has."""
+        self.is_udp_blocked = False
+        """True where datagrams do not pass, as far as the node knows."""
         self._attempts: dict[bytes, _Attempt] = {}
         self._by_path: dict[tuple[Address, Address], bytes] = {}
         self._by_link: dict[int, bytes] = {}
@@ -182,9 +180,12 @@ class Punching:
         self._servers.forget_seen()
         self._call_servers.forget_seen()
 
-    def replace_stream_paths(self) -> None:
-        """Datagrams pass again, and relays lend over them: what goes over streams may have a better path."""
-        over = [link for link, (local, _) in self._links.items() if self.relayed.is_over_stream(local)]
+    def replace_stream_paths(self, port: int) -> None:
+        """Datagrams pass again, and a relay lends to this port over them: what goes from there over streams may have a
+        better path.
+        """
+        ends = [(link, local) for link, (local, _) in self._links.items() if self.relayed.is_over_stream(local)]
+        over = [link for link, local in ends if self.relayed.base_of(local).port == port]
         self._found += [LinkDoubted(link, "datagrams pass again") for link in over]
 
     def allocate(
@@ -219,20 +220,22 @@ class Punching:
         ufrag = session.local.ufrag
         self._attempts[ufrag] = _Attempt(session, context)
         self._timers.set(ufrag, now + ATTEMPT_MAX_S, "no link on the path that was found")
+        before = self._before(session)
+        is_again = any(map(self._agents.is_doubted, before))
+        missing_s = dial_wait_s(session, is_again=is_again, is_blocked=self.is_udp_blocked)
         # Where relays are reached over streams alone nothing else will come: a stream with the other end is better.
-        self._missing.set(ufrag, now + (0.0 if self.relayed.is_over_streams else MISSING_S), "no path was found yet")
+        missing_s = 0.0 if self.relayed.is_over_streams else missing_s
+        self._missing.set(ufrag, now + missing_s, "no path was found yet")
         self.relayed.permit(session.remote.hosts, now)
-        self.opens.begin(session, offer if context is None else context, now)
-        self._agents.begin(ufrag, session.remote, now, was_relayed=self._was_relayed(session))
+        self.opens.begin(session, offer if context is None else context, now, is_again=is_again)
+        self._agents.begin(ufrag, session.remote, now, was_relayed=any(map(self._agents.is_relayed, before)))
         self._collect(now)
 
-    def _was_relayed(self, session: Session) -> bool:
-        """True if the path that there is with its peer, and that it is to replace, goes over a relay."""
-        return any(
-            each.link is not None and self._agents.is_relayed(ufrag)
-            for ufrag, each in self._attempts.items()
-            if (each.session.peer, each.session.purpose) == (session.peer, session.purpose)
-        )
+    def _before(self, session: Session) -> list[bytes]:
+        """The paths that there are with its peer, and that it is to replace."""
+        theirs = (session.peer, session.purpose)
+        used = [(ufrag, each.session) for ufrag, each in self._attempts.items() if each.link is not None]
+        return [ufrag for ufrag, each in used if (each.peer, each.purpose) == theirs]
 
     def close(self, session: Session) -> None:
         """Nobody wants this session any more; no matter if it is gone."""
@@ -419,13 +422,9 @@ class Punching:
 
     def handle_timeout(self, now: float) -> None:
         """Check, ask, give up."""
-        self._agents.handle_timeout(now)
-        self._servers.handle_timeout(now)
-        self._call_servers.handle_timeout(now)
-        self.relayed.handle_timeout(now)
-        self.relay_pings.handle_timeout(now)
-        self.outside.handle_timeout(now)
-        self.opens.handle_timeout(now)
+        servers = (self._servers, self._call_servers, self.relayed, self.relay_pings, self.outside)
+        for part in (self._agents, *servers, self.opens):
+            part.handle_timeout(now)
         self._collect(now)
         for ufrag in self._missing.pop_due(now):
             if (attempt := self._attempts[ufrag]).is_looking:

@@ -4,6 +4,7 @@ Whoever is a member has a credential of it, which it has asked for over the over
 is TURN's by its method, or a channel's, is for the relay; so is a stream that says to be for it (ALPN), or begins with
 a request in clear. A stream on which nothing is lent has a little time to change that, and stays as long as something
 comes on it now and then: a member may want to know as whom it is seen over TCP (paths/simultaneous/outside_port.py).
+That every node says over a stream, as over datagrams (RFC 6940 section 6.5.1.4), be it a relay or not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from p2psip.reload.paths.relays.relay_values import (
     WriteStream,
 )
 from p2psip.reload.paths.values import HangUp, SendStun, StunArrived
+from p2psip.stun.binding import answer_binding
 from p2psip.stun.credentials import StunCredential, StunGate
+from p2psip.stun.framing import StunFraming
+from p2psip.stun.message import NotStun
 from p2psip.turn.limits import TurnLimits
 from p2psip.turn.member_credentials import MemberCredentials
 from p2psip.turn.methods import is_of_turn
@@ -33,8 +37,14 @@ from p2psip.turn.values import CloseStream, Flow, OpenRelay, RelaySettings, Tran
 
 SECRET_BYTES = 32
 
+QUESTION_BYTES_MAX: Final = 548
+"""Of one who asks as whom it is seen."""
+
 STREAM_S: Final = 10.0
 """How long a stream may be there on which nothing is lent, and nothing has come."""
+
+PLAIN_STREAMS_MAX: Final = 64
+"""Streams of others where no relay runs, who may ask as whom they are seen and for nothing else."""
 
 STREAM_LOOK_S: Final = 60.0
 """How often is looked whether something still is, or does."""
@@ -49,7 +59,9 @@ class OwnRelay:
         self._members: MemberCredentials | None = None
         self._service: TurnService | None = None
         self._settings: RelaySettings | None = None
-        self._streams_max = 0
+        self._streams_max = PLAIN_STREAMS_MAX
+        self._framings: dict[int, StunFraming] = {}
+        """Of streams where no relay runs."""
         self.streams: dict[int, Flow] = {}
         """Streams of clients by the number of their connection, the oldest first."""
         self._numbers: dict[Flow, int] = {}
@@ -84,6 +96,7 @@ class OwnRelay:
             self._service.close()
             self._collect(self._service)
         self._service = self._members = self._settings = None
+        self._streams_max = PLAIN_STREAMS_MAX
         self._timers.clear()
         self._heard.clear()
         for number in list(self.streams):
@@ -116,8 +129,8 @@ class OwnRelay:
     def stream_up(self, event: RelayStreamUp, now: float) -> None:
         """Somebody has connected for the relay."""
         number, flow = event.path, Flow(event.local, event.remote, is_stream=True)
-        if self._service is None or flow in self._numbers:
-            self._effects.append(HangUp(number, "no relay runs here"))
+        if flow in self._numbers:
+            self._effects.append(HangUp(number, "there is such a stream already"))
             return
         if len(self.streams) >= self._streams_max:
             idle = {each: source_key(of.remote.host) for each, of in self.streams.items() if not self._lends_to(of)}
@@ -126,43 +139,59 @@ class OwnRelay:
                 return
             self._hang_up(oldest_of_most(idle), "too many streams of clients")
         self.streams[number], self._numbers[flow] = flow, number
+        if self._service is None:
+            self._framings[number] = StunFraming(QUESTION_BYTES_MAX)
         self._timers.set(number, now + STREAM_S, "a stream on which nothing is lent")
 
     def handle_stream(self, event: RelayStreamCame, now: float) -> None:
         """Bytes of a client."""
         flow = self.streams.get(event.path)
-        if self._service is not None and flow is not None:
-            self._heard.add(event.path)
+        if flow is None:
+            return
+        self._heard.add(event.path)
+        if self._service is None:
+            self._answer(event.path, flow, event.data)
+        else:
             self._service.handle_data(flow, event.data, now)
             self._collect(self._service)
 
+    def _answer(self, number: int, flow: Flow, data: bytes) -> None:
+        """No relay runs here: who asks is told as whom it is seen."""
+        try:
+            asked = self._framings[number].feed(data)
+        except NotStun as error:
+            self._hang_up(number, str(error))
+            return
+        answers = (answer_binding(each, flow.remote) for each in asked)
+        self._effects += [WriteStream(number, answer) for answer in answers if answer is not None]
+
     def stream_down(self, number: int) -> None:
         """A stream has ended; no matter if it was none of a client."""
-        flow = self.streams.pop(number, None)
-        if self._service is not None and flow is not None:
-            self._heard.discard(number)
-            del self._numbers[flow]
-            self._timers.cancel(number)
+        if (flow := self.streams.pop(number, None)) is None:
+            return
+        self._heard.discard(number)
+        self._framings.pop(number, None)
+        del self._numbers[flow]
+        self._timers.cancel(number)
+        if self._service is not None:
             self._service.handle_flow_down(flow)
             self._collect(self._service)
 
     def _hang_up(self, number: int, reason: str) -> None:
         self._effects.append(HangUp(number, reason))
-        if self._service is None:
-            del self._numbers[self.streams.pop(number)]
-        else:
-            self.stream_down(number)
+        self.stream_down(number)
 
     def _lends_to(self, flow: Flow) -> bool:
         return self._service is not None and self._service.lends_to(flow)
 
     def pass_on(self, event: StunArrived | AtRelayPort | RelayStreamCame, now: float) -> None:
         """A datagram that is relayed, or dropped: no timer is another after it. Or what comes over a stream."""
-        if self._service is None:
-            return
         if isinstance(event, RelayStreamCame):
             self.handle_stream(event, now)
-        elif isinstance(event, AtRelayPort):
+            return
+        if self._service is None:
+            return
+        if isinstance(event, AtRelayPort):
             self._service.handle_relayed(event.port, event.remote, event.data, now)
         else:
             self._service.handle_data(Flow(event.local, event.remote), event.data, now)
@@ -175,8 +204,8 @@ class OwnRelay:
     def handle_timeout(self, now: float) -> None:
         """What has been lent for so long is over."""
         for what in self._timers.pop_due(now):
-            assert self._service is not None, "who relays no more has no timers"
             if what == "relay":
+                assert self._service is not None, "who relays no more has no such timer"
                 self._service.handle_timeout(now)
                 self._collect(self._service)
             elif isinstance(what, int) and (what in self._heard or self._lends_to(self.streams[what])):

@@ -60,6 +60,8 @@ class _Lent:
     """By remote what waits for its permission."""
     is_given_back: bool = False
     """True from when it is, to when the relay has heard of that: until then it leads here, if anything does."""
+    is_told: bool = True
+    """False of what is given back soon, and serves the paths that there are until then."""
 
 
 class RelayedAddresses:
@@ -95,6 +97,7 @@ class RelayedAddresses:
         flow = Flow(base, relay, over_stream)
         if (lent := self._lent.get(flow)) is not None:
             lent.client.use_credential(credential)
+            lent.is_told = True
             return
         lent = self._lent[flow] = _Lent(TurnClient(flow, credential, self._rng, FAMILIES))
         if over_stream:
@@ -110,6 +113,11 @@ class RelayedAddresses:
             self._lent[flow].is_given_back = True
             self._lent[flow].client.close(now)
             self._collect(flow, now)
+
+    def tell_nobody(self, base: Address, relay: Address, *, over_stream: bool = False) -> None:
+        """What a relay lends is given back soon: whoever looks for a path now is not to find one over it."""
+        if (lent := self._lent.get(Flow(base, relay, over_stream))) is not None:
+            lent.is_told = False
 
     def _flows(self, base: Address, relay: Address) -> list[Flow]:
         return [flow for flow in (Flow(base, relay), Flow(base, relay, True)) if flow in self._lent]
@@ -143,7 +151,7 @@ class RelayedAddresses:
         return [
             Mapped(relayed, flow.local, flow.remote)
             for relayed, flow in self._by_relayed.items()
-            if flow.local.port in ports and not self._lent[flow].is_given_back
+            if flow.local.port in ports and self._lent[flow].is_told and not self._lent[flow].is_given_back
         ]
 
     def permit(self, hosts: Iterable[str], now: float) -> None:

@@ -28,6 +28,7 @@ from p2psip.reload.paths.ice.restraint import Restraint
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.limits import OPENS_PER_ROUND_MAX, OPENS_ROUNDS_MAX
 from p2psip.reload.paths.simultaneous.open_candidates import pairs_of
+from p2psip.reload.paths.simultaneous.stream_waits import PASSES_S, may_lack_datagrams
 from p2psip.reload.paths.values import Candidate, Session
 
 TOGETHER_S: Final = 0.6
@@ -88,10 +89,13 @@ class SimultaneousOpens:
         self._due: list[OpenTogether] = []
         self._over: list[bytes] = []
 
-    def begin(self, session: Session, context: object, now: float) -> None:
-        """Both ends' words are here; nothing follows where one of them has no port for this."""
+    def begin(self, session: Session, context: object, now: float, *, is_again: bool = False) -> None:
+        """Both ends' words are here; nothing follows where one of them has no port for this. `is_again`: the path that
+        is to be replaced does not answer.
+        """
         if pairs := pairs_of(session.local, session.remote):
-            at = now + max(TOGETHER_S - session.took_s / 2, 0.0)
+            together_s = TOGETHER_S if may_lack_datagrams(session, is_again=is_again) else PASSES_S
+            at = now + max(together_s - session.took_s / 2, 0.0)
             opens = self._opens[session.local.ufrag] = _Opens(session, context, pairs, at)
             self._timers.set(session.local.ufrag, opens.round_at, "both ends open a stream")
 

@@ -6,15 +6,26 @@ import random
 
 import pytest
 from attach_bench import LARGER, SMALLER, start
-from node_bench import SIP_HERE, NodeBench, Remote, address, nid, offer
+from candidates import tls, under_way
+from node_bench import SIP_HERE, NodeBench, Remote, address, identity, nid, offer
 
 from p2psip.base.address import Address
+from p2psip.base.effects import Effect
 from p2psip.reload.node.connecting.attach import APPLICATION_SIP, Answering
-from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp
+from p2psip.reload.node.effects import AppLinkFailed, AppLinkUp, LinkUp
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX
 from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.offers import LATE_S, LINK_WAIT_S
-from p2psip.reload.paths.values import ACTIVE, PASSIVE, AcceptNarrow, Purpose, Session, Stalled
+from p2psip.reload.paths.values import (
+    ACTIVE,
+    CALL_RECORDS,
+    PASSIVE,
+    STREAM_RECORD_BYTES,
+    AcceptNarrow,
+    Purpose,
+    Session,
+    Stalled,
+)
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
@@ -292,3 +303,58 @@ def test_of_a_stranger_that_connects_and_says_no_more_nothing_is_remembered() ->
     stalled(bench, "203.0.113.9")
     assert bench.take(AcceptNarrow) == []
     assert bench.heard(150) == []
+
+
+def stream_of_calls(bench: NodeBench, place: int, number: int) -> list[Effect]:
+    """`place` has opened a stream, and said that it is for calls."""
+    certificate = identity(place).certificate
+    link = LinkUp(number, (certificate,), address(place), SIP_HERE, protocol=CALL_RECORDS)
+    bench.node.handle_link_up(link, bench.now)
+    bench.settle()
+    return bench.take(AppLinkUp)
+
+
+def test_a_stream_for_calls_is_taken_where_a_path_for_calls_is_looked_for() -> None:
+    """Both ends open one, and either may be up first at either end; a stranger has none."""
+    bench = start()
+    bench.node._applications.attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, kind=Purpose.CALLS)
+    assert stream_of_calls(bench, SMALLER, 11) == []
+    ends = (nid(LARGER), address(LARGER), SIP_HERE)
+    for number in (13, 15):
+        came = AppLinkUp(number, *ends, datagram_bytes=STREAM_RECORD_BYTES, is_on_stream=True)
+        assert stream_of_calls(bench, LARGER, number) == [came]
+    assert not bench.node._paths.offers.is_awaited(Purpose.CALLS, nid(LARGER))
+    assert bench.hung_up() == [11]
+    for number in (13, 15):
+        bench.node.app_link_down(number)
+    assert stream_of_calls(bench, LARGER, 17) == []
+    assert bench.hung_up() == [17]
+
+
+def test_a_stream_of_sip_alone_is_none_for_calls() -> None:
+    """It says nothing of what it is for, and is not taken for what is looked for by ICE."""
+    bench = start()
+    bench.node._applications.attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, kind=Purpose.CALLS)
+    accepted(bench, LARGER)
+    assert bench.take(AppLinkUp) == []
+    assert bench.node._paths.offers.is_awaited(Purpose.CALLS, nid(LARGER))
+
+
+def test_when_datagrams_have_a_path_no_stream_is_dialled_beside() -> None:
+    """It would be the newer, and take the place of what is better. Those to others go on."""
+    bench = start()
+    bench.node._applications.attach([Destination.node(nid(LARGER))], nid(LARGER), bench.now, kind=Purpose.CALLS)
+    bench.node._paths.whereabouts.addresses[Purpose.CALLS] = (SIP_HERE,)
+    dialling = bench.node._paths._dialling
+    theirs, others = (
+        dialling.connect(Session(Purpose.CALLS, tls(address(place)), peer=nid(place)), None, bench.now)
+        for place in (LARGER, SMALLER)
+    )
+    link = LinkUp(13, (identity(LARGER).certificate,), address(LARGER), SIP_HERE, datagram_bytes=1200)
+    bench.node.handle_link_up(link, bench.now)
+    bench.settle()
+    (came,) = bench.take(AppLinkUp)
+    assert isinstance(came, AppLinkUp)
+    assert (came.datagram_bytes, came.is_on_stream) == (1200, False)
+    assert bench.hung_up() == [theirs]
+    assert [dial.link for dial in under_way(dialling)] == [others]

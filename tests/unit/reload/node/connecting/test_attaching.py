@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from node_bench import ME, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.base.ids import ResourceId
-from p2psip.reload.node.connecting.attach import Offered
+from p2psip.reload.node.connecting.attach import Answering, Offered
+from p2psip.reload.paths.ice.punching import Punching
 from p2psip.reload.paths.limits import (
     CANDIDATES_MAX,
     DIALLED_CANDIDATES_MAX,
@@ -19,7 +21,7 @@ from p2psip.reload.paths.limits import (
     DIALS_MAX,
 )
 from p2psip.reload.paths.offers import LINK_WAIT_S
-from p2psip.reload.paths.values import Purpose
+from p2psip.reload.paths.values import ACTIVE, PASSIVE, Purpose, Session
 from p2psip.reload.topology.actions import Connect
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
@@ -391,3 +393,48 @@ def test_who_answered_for_a_place_is_whose_certificate_is_wanted() -> None:
 def test_what_an_answer_took_is_known_where_nothing_was_repeated(delay_s: float, took_s: float) -> None:
     """It says when the answer was sent: half of it before."""
     assert sought(start(), delay_s).wanted.session.took_s == pytest.approx(took_s)
+
+
+def asked_anew(bench: NodeBench) -> None:
+    """No address that was said holds any more, and there are others."""
+    bench.node._intents.ask_anew(bench.now)
+    bench.node._settle(bench.now)
+    bench.settle()
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_what_is_under_way_when_our_addresses_cease_to_hold_begins_anew(is_answered: bool) -> None:
+    """The topology hears of the second as of the first, be the first answered or not."""
+    bench = start()
+    attach(bench, LARGER)
+    first = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    if is_answered:
+        bench.answer(150, first, MessageCode.ATTACH_ANS, offer(LARGER, b"active"), signer=LARGER)
+    asked_anew(bench)
+    again = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    assert again.header.transaction_id != first.header.transaction_id
+    assert again.header.destination_list[-1] == Destination.node(nid(LARGER))
+    bench.answer(150, again, MessageCode.ATTACH_ANS, offer(LARGER, b"active"), signer=LARGER)
+    bench.link(LARGER)
+    bench.update(LARGER)
+    assert nid(LARGER) in chord_of(bench.node).table
+    bench.run_for(2 * LINK_WAIT_S)
+    assert bench.notes("attach failed") == []
+
+
+@pytest.mark.parametrize("error", [ErrorCode.IN_PROGRESS, ErrorCode.FORBIDDEN])
+def test_what_was_answered_before_is_asked_for_anew_and_not_waited_for(error: ErrorCode) -> None:
+    """What the other end has in progress is the attempt of which nothing will come."""
+    bench = start()
+    there = Punching(random.Random(1))
+    said, punching = there.describe([address(LARGER)], PASSIVE), bench.node._paths.punching
+    session = Session(Purpose.RELOAD, (), punching.describe([address(ME)], ACTIVE), said, peer=nid(LARGER))
+    punching.begin(session, Answering(nid(LARGER), Purpose.RELOAD), bench.now)
+    asked_anew(bench)
+    assert not punching.is_looking(session)
+    request = bench.hear_one(150, MessageCode.ATTACH_REQ)
+    assert bench.node._paths.offers.is_awaited(Purpose.RELOAD, nid(LARGER))
+    bench.answer(150, request, MessageCode.ERROR, ErrorResponse.of(error, ""), signer=LARGER)
+    assert not bench.node._paths.offers.is_awaited(Purpose.RELOAD, nid(LARGER))
+    (failed,) = bench.notes("attach failed")
+    assert failed.facts["node"] == nid(LARGER)

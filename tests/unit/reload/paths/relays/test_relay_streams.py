@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from relay_wire import BASE, OURS, PEER, RELAY, SETTINGS, THEIRS, Pipe
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.paths import Paths
-from p2psip.reload.paths.relays.own_relay import STREAM_LOOK_S, STREAM_S, OwnRelay
+from p2psip.reload.paths.relays.own_relay import PLAIN_STREAMS_MAX, STREAM_LOOK_S, STREAM_S, OwnRelay
 from p2psip.reload.paths.relays.relay_values import (
     DropRelayed,
     RelayGone,
@@ -25,6 +26,7 @@ from p2psip.stun.credentials import StunCredential
 from p2psip.stun.message import BINDING, MessageClass, StunMessage, decode
 from p2psip.turn.client_values import Loss
 from p2psip.turn.limits import TurnLimits
+from p2psip.turn.methods import ALLOCATE
 from p2psip.turn.values import STUN_TURN, CloseRelay, TurnRelay
 
 
@@ -147,8 +149,7 @@ def test_a_relay_that_is_withdrawn_closes_its_streams() -> None:
     pipe.relay.withdraw(1.0)
     assert hung_up(pipe.relay) == [THEIRS]
     assert not pipe.relay.streams
-    streams(pipe.relay, range(5, 6), "198.51.100.8", 2.0)
-    assert hung_up(pipe.relay) == [5]
+    assert (len(pipe.relay), pipe.relay.next_deadline()) == (0, None)
 
 
 def test_a_client_of_the_relay_reaches_its_node_and_no_relay_through_the_relay() -> None:
@@ -184,3 +185,57 @@ def test_a_stream_on_which_something_comes_now_and_then_stays() -> None:
         assert hung_up(relay) == []
     relay.handle_timeout(4 * STREAM_LOOK_S)
     assert hung_up(relay) == [5]
+
+
+@pytest.mark.parametrize("relays", [True, False], ids=["a relay", "none"])
+def test_every_node_says_over_a_stream_as_whom_it_sees_who_asks(relays: bool) -> None:
+    """RFC 6940 6.5.1.4 has each peer act as a STUN server; the question comes in pieces."""
+    relay = OwnRelay(random.Random(1))
+    if relays:
+        relay.offer(SETTINGS, TurnLimits(), 0.0)
+    streams(relay, range(5, 6), "198.51.100.8", 0.0)
+    question = StunMessage(MessageClass.REQUEST, BINDING, bytes(12), has_fingerprint=True).encode()
+    relay.pass_on(RelayStreamCame(5, question[:9]), 0.0)
+    assert relay.drain() == []
+    relay.pass_on(RelayStreamCame(5, question[9:]), 0.0)
+    (answer,) = relay.drain()
+    assert isinstance(answer, WriteStream)
+    assert XOR_MAPPED_ADDRESS.first(decode(answer.data)) == Address("198.51.100.8", 1005)
+    relay.stream_down(5)
+    assert (relay.streams, relay.next_deadline()) == ({}, None)
+
+
+def test_where_no_relay_runs_nothing_else_is_had_over_a_stream() -> None:
+    """Nothing is lent, garbage ends it, nor does it stay when nobody asks; and there are so many and no more."""
+    relay = OwnRelay(random.Random(1))
+    streams(relay, range(5, 10, 2), "198.51.100.8", 0.0)
+    relay.handle_stream(RelayStreamCame(5, StunMessage(MessageClass.REQUEST, ALLOCATE, bytes(12)).encode()), 0.0)
+    assert relay.drain() == []
+    relay.handle_stream(RelayStreamCame(7, b"\xff" * 20), 0.0)
+    assert hung_up(relay) == [7]
+    relay.handle_stream(RelayStreamCame(7, b"\x00" * 20), 0.0)
+    relay.handle_timeout(STREAM_S)
+    assert hung_up(relay) == [9]
+    relay.handle_timeout(STREAM_S + STREAM_LOOK_S)
+    assert hung_up(relay) == [5]
+    streams(relay, range(11, 13 + 2 * PLAIN_STREAMS_MAX, 2), "198.51.100.9", 100.0)
+    assert hung_up(relay) == [11]
+    assert len(relay.streams) == PLAIN_STREAMS_MAX
+
+
+def test_what_is_given_back_soon_is_told_nobody_and_serves_the_paths_that_there_are() -> None:
+    """Datagrams pass again: a path that is looked for now is not to end with the stream. Asked for anew it is told."""
+    pipe = Pipe()
+    relayed = pipe.take()
+    pipe.done()
+    pipe.lent.tell_nobody(BASE, RELAY, over_stream=True)
+    pipe.lent.tell_nobody(BASE, RELAY)
+    assert pipe.lent.mapped([BASE]) == []
+    assert pipe.lent.of(BASE, RELAY) == (relayed,)
+    pipe.lent.permit([PEER.host], 0.0)
+    pipe.carry()
+    pipe.lent.send(relayed, PEER, b"\x16data", 0.0)
+    pipe.carry()
+    assert pipe.done() == [TurnRelay(relayed, PEER, b"\x16data")]
+    pipe.lent.allocate(BASE, RELAY, pipe.credential(), 1.0, over_stream=True)
+    assert [each.address for each in pipe.lent.mapped([BASE])] == [relayed]

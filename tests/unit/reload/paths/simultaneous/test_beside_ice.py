@@ -25,8 +25,9 @@ LINKS = (OverlayLinkType.DTLS_UDP_SR, OverlayLinkType.TLS_TCP_FH)
 def seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each end has a port for streams."""
 
-    def mapped(ports: OutsidePorts) -> list[Mapped]:
-        return [Mapped(SEEN[host], Address(host, 50001), RELAY) for host in ports._relays]
+    def mapped(ports: OutsidePorts, purpose: Purpose = Purpose.RELOAD) -> list[Mapped]:
+        port = 50001 if purpose is Purpose.RELOAD else 50002
+        return [Mapped(SEEN[host], Address(host, port), RELAY) for host in ports._relays]
 
     monkeypatch.setattr(OutsidePorts, "mapped", mapped)
 
@@ -35,7 +36,8 @@ def node(host: str, links: tuple[OverlayLinkType, ...] = LINKS) -> Paths:
     """One that knows a relay."""
     paths = Paths(random.Random(host), permitted=links)
     paths.whereabouts.able = NO_ICE
-    ports = {Purpose.RELOAD: (Address(host, 6084),), Purpose.CALLS: (Address(host, 5062),)}
+    calls = (Address(host, 5062),)
+    ports = {Purpose.RELOAD: (Address(host, 6084),), Purpose.CALLS: calls, Purpose.SIP: calls}
     paths.use_addresses(ports, (), 0.0)
     paths.punching.outside.relay_lends(host, RELAY, 0.0)
     return paths
@@ -87,12 +89,13 @@ def test_what_comes_to_nothing_is_no_end_of_the_session() -> None:
     assert [each.outcome for each in paths.punching.opens.reports(session.local.ufrag)] == ["connection refused"]
 
 
-def test_calls_have_no_streams_and_an_overlay_may_have_none_at_all() -> None:
-    """11.1: "overlay-link-protocol" says what links may run over."""
+def test_calls_have_streams_as_links_have_and_an_overlay_may_have_none_at_all() -> None:
+    """11.1: "overlay-link-protocol" says what links may run over. Calls are taken where SIP is."""
     for paths, purpose, count in (
         (node(HERE), Purpose.RELOAD, 2),
-        (node(HERE), Purpose.CALLS, 0),
+        (node(HERE), Purpose.CALLS, 2),
         (node(HERE, LINKS[:1]), Purpose.RELOAD, 0),
+        (node(HERE, LINKS[:1]), Purpose.CALLS, 0),
     ):
         said = paths.whereabouts.offering(purpose).candidates
         assert sum(each.overlay_link is OverlayLinkType.TLS_TCP_FH for each in said) == count

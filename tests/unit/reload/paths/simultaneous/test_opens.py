@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
+from candidates import host_candidate
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
@@ -19,7 +21,9 @@ from p2psip.reload.paths.simultaneous.opens import (
     OpenTogether,
     SimultaneousOpens,
 )
+from p2psip.reload.paths.simultaneous.stream_waits import PASSES_S
 from p2psip.reload.paths.values import ACTIVE, PASSIVE, Parameters, Purpose, Session
+from p2psip.reload.wire.link_messages import OverlayLinkType
 
 RELAY = Address("198.51.100.4", 6084)
 HERE, SEEN, THERE = Address("192.168.7.2", 50001), Address("203.0.113.9", 61001), Address("203.0.113.77", 62001)
@@ -48,6 +52,17 @@ def start(wanted: Session, now: float = 0.0) -> SimultaneousOpens:
     opens = SimultaneousOpens(Restraint())
     opens.begin(wanted, "context", now)
     return opens
+
+
+def test_where_datagrams_pass_at_both_ends_they_have_longer() -> None:
+    """Unless the path that is to be replaced does not answer."""
+    wanted = session(is_asker=False)
+    udp = host_candidate("198.51.100.7", 6084, overlay_link=OverlayLinkType.DTLS_UDP_SR)
+    known = [replace(each, candidates=(*each.candidates, udp)) for each in (wanted.local, wanted.remote)]
+    for is_again, at in ((False, PASSES_S), (True, TOGETHER_S)):
+        opens = SimultaneousOpens(Restraint())
+        opens.begin(replace(wanted, local=known[0], remote=known[1]), "context", 0.0, is_again=is_again)
+        assert due(opens)[0] == at
 
 
 def test_who_has_asked_waits_for_half_of_what_the_answer_took_less() -> None:

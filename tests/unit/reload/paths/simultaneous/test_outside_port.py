@@ -10,7 +10,15 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.reload.paths.ice.candidate_addresses import Mapped
 from p2psip.reload.paths.relays.relay_values import WriteStream
-from p2psip.reload.paths.simultaneous.outside_port import AGAIN_S, APART_S, ASK_S, AskOutside, OutsidePorts
+from p2psip.reload.paths.simultaneous.outside_port import (
+    AGAIN_S,
+    APART_S,
+    ASK_S,
+    MEMBERS_AFTER_S,
+    AskOutside,
+    OutsidePorts,
+    OutsideUse,
+)
 from p2psip.reload.paths.values import Candidate, HangUp, Purpose, Session
 from p2psip.stun.binding import answer_binding
 from p2psip.stun.message import BINDING, MessageClass, StunMessage
@@ -61,7 +69,7 @@ class Bench:
     def known(self, relay: Address = RELAY) -> AskOutside:
         """Ask, and have the answer."""
         asked = self.dialled()
-        assert asked.relay == relay
+        assert asked.server == relay
         self.ports.stream_up(asked, STREAM, self.now)
         self.answer()
         return asked
@@ -70,7 +78,7 @@ class Bench:
 def test_the_port_is_known_when_the_relay_has_answered() -> None:
     bench = Bench(RELAY)
     asked = bench.dialled()
-    assert (asked.relay, asked.local.host) == (RELAY, HOST)
+    assert (asked.server, asked.local.host) == (RELAY, HOST)
     assert asked.local.port >= 49152
     bench.ports.stream_up(asked, STREAM, bench.now)
     assert bench.ports.mapped() == []
@@ -104,7 +112,7 @@ def test_a_stream_that_cannot_be_had_is_not_tried_at_once() -> None:
     asked = bench.dialled()
     bench.ports.not_dialled(asked, bench.now)
     began_at = bench.now
-    assert bench.dialled().relay == OTHER
+    assert bench.dialled().server == OTHER
     assert bench.now == began_at + AGAIN_S
 
 
@@ -185,7 +193,7 @@ def test_what_cannot_be_is_not_said(seen: Address) -> None:
     bench.ports.stream_up(asked, STREAM, bench.now)
     bench.answer(seen)
     assert bench.ports.mapped() == []
-    assert bench.dialled().relay != asked.relay
+    assert bench.dialled().server != asked.server
 
 
 def test_whoever_ends_links_has_no_relay_dialled_at_once() -> None:
@@ -196,3 +204,81 @@ def test_whoever_ends_links_has_no_relay_dialled_at_once() -> None:
     bench.ports.link_over(8)
     bench.dialled()
     assert bench.now >= began + APART_S
+
+
+def with_members(*members: Address) -> Bench:
+    """One for which no relay lends anything, and that has dialled these members."""
+    bench = Bench()
+    bench.ports.use_members((HOST,), members, bench.now)
+    return bench
+
+
+def both_dialled(bench: Bench) -> list[AskOutside]:
+    """Let time go on until a port for links and one for calls are asked for."""
+    found: list[AskOutside] = []
+    while len(found) < 2:
+        bench.wait()
+        found += bench.ports.take()
+    return found
+
+
+def test_where_no_relay_lends_members_are_asked_for_links_and_for_calls() -> None:
+    """After a while, in which relays may come; each use has a port of its own."""
+    bench = with_members(RELAY)
+    links, calls = both_dialled(bench)
+    assert bench.now == MEMBERS_AFTER_S
+    assert [each.use for each in (links, calls)] == [
+        OutsideUse(HOST, Purpose.RELOAD),
+        OutsideUse(HOST, Purpose.CALLS),
+    ]
+    assert {each.server for each in (links, calls)} == {RELAY}
+    assert links.local != calls.local
+    other = SEEN._replace(port=62002)
+    for asked, stream, seen in ((links, 6, SEEN), (calls, 8, other)):
+        bench.ports.stream_up(asked, stream, bench.now)
+        bench.answer(seen, stream)
+    assert bench.ports.mapped() == [Mapped(SEEN, links.local, RELAY)]
+    assert bench.ports.mapped(Purpose.CALLS) == [Mapped(other, calls.local, RELAY)]
+
+
+def test_members_take_turns() -> None:
+    bench = with_members(RELAY, OTHER)
+    assert {each.server for each in both_dialled(bench)} == {RELAY, OTHER}
+
+
+def test_a_relay_that_lends_in_time_is_asked_for_links_alone() -> None:
+    """What calls need goes over the relay then."""
+    bench = with_members(OTHER)
+    bench.ports.relay_lends(HOST, RELAY, 1.0)
+    assert bench.known(RELAY).use == OutsideUse(HOST, Purpose.RELOAD)
+    bench.now = 10 * MEMBERS_AFTER_S
+    bench.ports.handle_timeout(bench.now)
+    assert bench.ports.take() == []
+
+
+def test_a_relay_that_lends_later_ends_the_port_for_calls() -> None:
+    bench = with_members(OTHER)
+    links, calls = both_dialled(bench)
+    bench.ports.stream_up(links, 6, bench.now)
+    bench.answer(SEEN, 6)
+    bench.ports.stream_up(calls, 8, bench.now)
+    bench.ports.drain()
+    bench.ports.relay_lends(HOST, RELAY, bench.now)
+    assert bench.ports.drain() == [HangUp(8, "another port takes its place")]
+    assert bench.ports.mapped() == [Mapped(SEEN, links.local, OTHER)], "that of links is as good as any"
+    bench.ports.relay_gone(HOST, RELAY, bench.now)
+    began = bench.now
+    (again,) = bench.ports.take() or [bench.dialled()]
+    assert (again.use.purpose, bench.now) == (Purpose.CALLS, began + MEMBERS_AFTER_S)
+
+
+def test_who_needs_nobody_any_more_asks_nobody() -> None:
+    """Others reach it, or it has lost all members that it had dialled."""
+    for hosts, members in (((), (RELAY,)), ((HOST,), ())):
+        bench = with_members(RELAY)
+        for number, asked in enumerate(both_dialled(bench)):
+            bench.ports.stream_up(asked, 6 + 2 * number, bench.now)
+        bench.ports.drain()
+        bench.ports.use_members(hosts, members, bench.now)
+        assert [type(each) for each in bench.ports.drain()] == [HangUp, HangUp]
+        assert (bench.ports.mapped(), bench.ports.next_deadline()) == ([], None)

@@ -38,6 +38,9 @@ QUIET_S: Final = 0.4
 AGAIN_S: Final = 8.0
 """How long after members were dialled over streams that may be done again: as long as a dial takes to fail."""
 
+DISPROVED_S: Final = 2.0
+"""The same where a word over datagrams has come meanwhile: it was another path, and no dial fails."""
+
 DIALLED_MAX: Final = 3
 """So many members are dialled."""
 
@@ -79,7 +82,11 @@ class DatagramWatch:
     def doubted(self, now: float) -> None:
         """A path over datagrams, or a relay that is asked over them, does not answer."""
         is_quiet = now >= self._heard_at + QUIET_S
-        if not self._can_tell or self._has_ceased or not is_quiet or now < self._suspected_at + AGAIN_S:
+        if not self._can_tell or self._has_ceased or not is_quiet:
+            return
+        if now < (again_at := self._suspected_at + (AGAIN_S if self._is_suspected else DISPROVED_S)):
+            # That was perhaps another path, and datagrams passed then: they may have ceased to since.
+            self._timers.set("again", again_at, "does no path over datagrams answer still")
             return
         if not (members := self._outside()):
             # There is nobody who could say so.
@@ -103,6 +110,7 @@ class DatagramWatch:
         if arrived.data[:1] != _ANSWER or not self._is_outside(arrived.remote.host):
             return
         self._heard_at, self._is_suspected = now, False
+        self._timers.cancel("again")
         is_to_knock = self._knock == (arrived.data[_TRANSACTION], arrived.remote)
         if self._has_ceased and (is_to_knock or self._paths.punching.has_asked(arrived.data)):
             # To a question of ours, that is: what a stranger sends says nothing.
@@ -122,7 +130,10 @@ class DatagramWatch:
 
     def handle_timeout(self, now: float) -> None:
         """Does a member answer over datagrams again?"""
-        for _ in self._timers.pop_due(now):
+        for what in self._timers.pop_due(now):
+            if what == "again":
+                self.doubted(now)
+                continue
             self._knock_later(now)
             if members := self._outside():
                 self._ask(self._rng.choice(members)[1])
