@@ -294,11 +294,7 @@ class InternetSites:
         rng = random.Random(f"{self.seed}/{site.name}/{site.starts}")
         wall = machine.clock.wall(self.internet.now)
         continuity = site.disk.open()
-        no_ice = self.document.configuration.no_ice
-        # With ICE a peer finds out for itself as whom others see it; so it does where its router maps its ports.
-        maps = isinstance(site.nat, MappingNat)
-        is_here = maps or self._has_multicast
-        known_as = [site.advertised] if site.is_told or (no_ice and not is_here) else machine.hosts
+        no_ice, maps = self.document.configuration.no_ice, isinstance(site.nat, MappingNat)
         peer = make_peer(
             site.name,
             identity,
@@ -306,20 +302,7 @@ class InternetSites:
             SimulatedVerifier(),
             site.disk.synced,
             wall,
-            NodeSettings(
-                is_client=site.is_client,
-                may_start_alone=site.number == 0,
-                addresses={
-                    Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
-                    Purpose.SIP: (Address(machine.hosts[0] if is_here else site.advertised, PEER_SIP_PORT),),
-                    Purpose.CALLS: () if no_ice else tuple(Address(host, PEER_SIP_PORT) for host in known_as),
-                },
-                hosts=tuple(machine.hosts) if site.is_told else (),
-                link_types=self._link_types,
-                lan_port=OVERLAY_PORT if self._has_multicast else 0,
-                relay=site.relay,
-                port_mapping_secret=site.name.encode() if maps else b"",
-            ),
+            self._settings_of(site),
             rng,
             machine.now,
             phone_side=[Address(host, PHONE_PORT) for host in machine.hosts],
@@ -348,6 +331,27 @@ class InternetSites:
             router = HomeRouter(f"{NAT_LAN}.1", own)
             driver.call(lambda now: peer.handle_path(RouterFound(router), now))
         driver.call(peer.start)
+
+    def _settings_of(self, site: InternetSite) -> NodeSettings:
+        no_ice, machine = self.document.configuration.no_ice, site.machine
+        # With ICE a peer finds out for itself as whom others see it; so it does where its router maps its ports.
+        maps = isinstance(site.nat, MappingNat)
+        is_here = maps or self._has_multicast
+        known_as = [site.advertised] if site.is_told or (no_ice and not is_here) else machine.hosts
+        return NodeSettings(
+            is_client=site.is_client,
+            may_start_alone=site.number == 0,
+            addresses={
+                Purpose.RELOAD: tuple(Address(host, OVERLAY_PORT) for host in known_as),
+                Purpose.SIP: (Address(machine.hosts[0] if is_here else site.advertised, PEER_SIP_PORT),),
+                Purpose.CALLS: () if no_ice else tuple(Address(host, PEER_SIP_PORT) for host in known_as),
+            },
+            hosts=tuple(machine.hosts) if site.is_told else (),
+            link_types=self._link_types,
+            lan_port=OVERLAY_PORT if self._has_multicast else 0,
+            relay=site.relay,
+            port_mapping_secret=site.name.encode() if maps else b"",
+        )
 
     def _keep(self, site: InternetSite) -> None:
         """Write down the registrations of phones, as a peer does on its disk."""
