@@ -61,7 +61,7 @@ dev: $(VENV)/.dev
 LOCK := pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: | .tools/bin/uv
 	$(UV) $(LOCK) --group build -o requirements.lock pyproject.toml
-	$(UV) $(LOCK) --group dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(UV) $(LOCK) --group dev --all-extras -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 # By the lock file, and nothing of it is run here.
 browser: .tools/browser/.ready

@@ -24,6 +24,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.daemon.init import PeerRequest, init_peer, renew_peer
 from p2psip.daemon.state.state import load_state
 from p2psip.enrollment.accounts import Account
+from p2psip.enrollment.asked.server_errands import ServerErrands
 from p2psip.enrollment.client import EnrollmentRefused
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.founding import Founding, Terms, found
@@ -80,15 +81,11 @@ async def site(
     accounts = directory.accounts()
     accounts.add(Account(ALICE, hash_password(PASSWORD, rng, CHEAP), quota=3))
     configuration = directory.document().configuration
-    core = EnrollmentServer(
-        EnrollmentPolicy(OVERLAY, configuration.signature_algorithms),
-        replace(anchor, url="https://anywhere.example/authority.cer"),
-        accounts,
-        rng,
-        WallClock(time.time() - time.monotonic()),
-        CHEAP,
-    )
-    service = EnrollmentService(core, directory.document_path, "welcome", anchor.der if is_delegated else None)
+    policy = EnrollmentPolicy(OVERLAY, configuration.signature_algorithms)
+    core = EnrollmentServer(policy, rng, WallClock(time.time() - time.monotonic()), CHEAP)
+    errands = ServerErrands(accounts, replace(anchor, url="https://anywhere.example/authority.cer"), rng)
+    authority = anchor.der if is_delegated else None
+    service = EnrollmentService(core, errands, directory.document_path, "welcome", authority)
     certificate = directory.server_certificate(["127.0.0.1"], rng, time.time())
     server = HttpsServer(service.app, server_context(certificate))
     with socket.create_server(("127.0.0.1", 0)) as listener:

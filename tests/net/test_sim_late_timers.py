@@ -5,7 +5,6 @@ Which cores there are, the source says: one that has a `handle_timeout` and is n
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
 import itertools
@@ -15,12 +14,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from accounts import CHEAP, accounts
+from accounts import CHEAP
 from calls_by_ways import cast
 from effort import times
 from gateway_peers import Provider, overlay
@@ -487,18 +485,16 @@ def nap_of_a_mourner() -> None:
     enquiries.handle_timeout(HOUR_S)
 
 
-def nap_of_an_enrollment_server(directory: Path) -> None:
-    """In the middle of a password."""
-    club = Club.of()
-    with contextlib.closing(accounts(directory, [("alice", "secret")])) as store:
-        policy = EnrollmentPolicy(CLUB, club.configuration.signature_algorithms)
-        server = EnrollmentServer(policy, club.anchor, store, random.Random(7), WallClock(DATE), CHEAP)
-        files = {"csr": ("request.p10", make_request(key(), f"alice@{CLUB}"), "application/pkcs10")}
-        form = {"username": "alice", "password": "secret"}
-        request = httpx2.Request("POST", "https://x/", data=form, files=files)
-        post = Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
-        server.handle_request(1, post, 0.0)
-        server.handle_timeout(HOUR_S)
+def nap_of_an_enrollment_server() -> None:
+    """In the middle of a question."""
+    policy = EnrollmentPolicy(CLUB, Club.of().configuration.signature_algorithms)
+    server = EnrollmentServer(policy, random.Random(7), WallClock(DATE), CHEAP)
+    files = {"csr": ("request.p10", make_request(key(), f"alice@{CLUB}"), "application/pkcs10")}
+    form = {"username": "alice", "password": "secret"}
+    request = httpx2.Request("POST", "https://x/", data=form, files=files)
+    post = Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
+    server.handle_request(1, post, 0.0)
+    server.handle_timeout(HOUR_S)
 
 
 def test_a_node_asks_only_those_of_its_parts_that_are_due() -> None:
@@ -526,7 +522,7 @@ def _counted(part: Any, asked: Counter[tuple[str, bool]]) -> Callable[[float], A
     return handle_timeout
 
 
-def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path) -> None:
+def test_every_core_is_woken_an_hour_late_with_everything_pending() -> None:
     late_s: dict[type, float] = {}
     with watched(late_s):
         for seed, topology in zip(range(times(12)), itertools.cycle(CASES.values()), strict=False):
@@ -561,5 +557,5 @@ def test_every_core_is_woken_an_hour_late_with_everything_pending(tmp_path: Path
         nap_of_a_turn_server_and_its_client()
         nap_of_a_puncher()
         nap_of_a_mourner()
-        nap_of_an_enrollment_server(tmp_path)
+        nap_of_an_enrollment_server()
     assert {core.__qualname__: late_s.get(core) for core in cores() if late_s.get(core, 0.0) < LATE_S} == {}

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from accounts import CHEAP, accounts
+from accounts import CHEAP, accounts, settled
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from p2psip.base.effects import Ask, Effect
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.init import PeerRequest, init_peer
+from p2psip.enrollment.asked.server_errands import ServerErrands
 from p2psip.enrollment.client import accept_certificate
 from p2psip.enrollment.csr import make_request
-from p2psip.enrollment.passwords import is_password
-from p2psip.enrollment.server import CheckPassword, EnrollmentPolicy, EnrollmentServer, Post, Respond
+from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post, Respond
+from p2psip.net.accounts.account_database import AccountDatabase
 from p2psip.net.https.client import enroll, enrollment_url
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.write import build
@@ -42,12 +42,21 @@ ALICE = f"alice@{OVERLAY}"
 PASSWORD = "älices gehéimnis"
 
 
-def server(directory: Path, seed: int = 7) -> EnrollmentServer:
-    """One with an account for alice."""
+Office = tuple[EnrollmentServer, ServerErrands]
+"""A server, and who answers its questions."""
+
+
+def office(store: AccountDatabase, seed: int) -> Office:
+    """One that makes this club's certificates."""
     club = Club.of()
-    store = accounts(directory, [("alice", PASSWORD)], quota=8)
     policy = EnrollmentPolicy(OVERLAY, club.configuration.signature_algorithms)
-    return EnrollmentServer(policy, club.anchor, store, random.Random(seed), WallClock(DATE), CHEAP)
+    core = EnrollmentServer(policy, random.Random(seed), WallClock(DATE), CHEAP)
+    return core, ServerErrands(store, club.anchor, random.Random(seed + 1))
+
+
+def server(directory: Path, seed: int = 7) -> Office:
+    """One with an account for alice."""
+    return office(accounts(directory, [("alice", PASSWORD)], quota=8), seed)
 
 
 def post(csr: bytes, **fields: str) -> Post:
@@ -57,14 +66,11 @@ def post(csr: bytes, **fields: str) -> Post:
     return Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
 
 
-def answer(core: EnrollmentServer, request: Post) -> Respond:
-    """What the server answers once its question about the password is."""
+def answer(there: Office, request: Post) -> Respond:
+    """What the server answers once its questions are."""
+    core, errands = there
     core.handle_request(1, request, 0.0)
-    effects: list[Effect] = core.drain()
-    for effect in effects:
-        if isinstance(effect, Ask) and isinstance(effect.question, CheckPassword):
-            core.handle_answer(effect.token, is_password(effect.question.password, effect.question.kept), 0.0)
-    (found,) = [effect for effect in [*effects, *core.drain()] if isinstance(effect, Respond)]
+    (found,) = [effect for effect in settled(core, errands, 0.0) if isinstance(effect, Respond)]
     return found
 
 
@@ -246,10 +252,7 @@ def test_11_3_node_ids_cannot_be_foreseen_nor_learned_beforehand(tmp_path: Path)
 @pytest.mark.must("13.3/1")
 def test_13_3_a_user_name_is_one_account_s(tmp_path: Path) -> None:
     """ "These names MUST be unique": nobody but its account gets a certificate for a name."""
-    club = Club.of()
-    store = accounts(tmp_path, [("alice", PASSWORD), ("bob", PASSWORD)], quota=8)
-    policy = EnrollmentPolicy(OVERLAY, club.configuration.signature_algorithms)
-    core = EnrollmentServer(policy, club.anchor, store, random.Random(1), WallClock(DATE), CHEAP)
+    core = office(accounts(tmp_path, [("alice", PASSWORD), ("bob", PASSWORD)], quota=8), 1)
     peer = f"peer-hill@{OVERLAY}"
     assert answer(core, post(make_request(key(), peer), username="alice", password=PASSWORD)).status == 200
     for name in (ALICE, peer):

@@ -6,14 +6,15 @@ import random
 from pathlib import Path
 
 import httpx2
-from accounts import CHEAP, accounts
+from accounts import CHEAP, accounts, settled
 
 from p2psip.base.effects import Note
 from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.asked.server_errands import ServerErrands
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.invitations import Invitation, token_hash
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post, Respond
-from p2psip.net.disk.account_database import AccountDatabase
+from p2psip.net.accounts.account_database import AccountDatabase
 from p2psip.reload.security.roles import Member
 from p2psip.sim.membership import DATE, OVERLAY, Club, key
 
@@ -32,7 +33,8 @@ class Door:
         self.now = 1000.0
         policy = EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms)
         clock = WallClock(DATE - self.now)
-        self.server = EnrollmentServer(policy, self.club.anchor, self.store, random.Random(7), clock, CHEAP)
+        self.server = EnrollmentServer(policy, random.Random(7), clock, CHEAP)
+        self.errands = ServerErrands(self.store, self.club.anchor, random.Random(8))
         self.notes: list[Note] = []
         self.source = "192.0.2.1"
 
@@ -56,7 +58,7 @@ class Door:
         if token is not None:
             fields["invitation"] = text or token.hex()
         self.server.handle_request(1, self.post(make_request(key(number=number), user), **fields), self.now)
-        effects = self.server.drain()
+        effects = settled(self.server, self.errands, self.now)
         self.notes += [effect for effect in effects if isinstance(effect, Note)]
         (answer,) = [effect for effect in effects if isinstance(effect, Respond)]
         return answer

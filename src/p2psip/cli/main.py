@@ -115,7 +115,7 @@ def _at_home() -> list[str]:
     home = MachineHome.usual()
     for variable, usual, mark in (
         (PEER_VARIABLE, home.peer if home.has_peer else None, "peer.toml"),
-        (OVERLAY_VARIABLE, home.overlay if home.has_overlay else None, "anchor.key"),
+        (OVERLAY_VARIABLE, home.overlay if home.has_overlay else None, "anchor.crt"),
     ):
         if (said := os.environ.get(variable)) is not None:
             os.environ[variable] = in_home(said)

@@ -16,9 +16,8 @@ from p2psip.cli.terminal.passwords import FILE_HELP, new_password
 from p2psip.cli.terminal.tables import aligned
 
 if TYPE_CHECKING:
-    from p2psip.enrollment.accounts import Account
+    from p2psip.enrollment.accounts import Account, HeldNode
     from p2psip.enrollment.invitations import Invited
-    from p2psip.net.disk.admission_tables import HeldNode
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
 HELP = """Look after the accounts of an overlay, on the machine that has its directory.

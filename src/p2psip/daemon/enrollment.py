@@ -19,6 +19,7 @@ from p2psip.base.address import without_zone
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.log.log import say
+from p2psip.enrollment.asked.server_errands import ServerErrands
 from p2psip.enrollment.protocol import AUTHORITY_PATH, ENROLL_PATH
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer
 from p2psip.net.disk.overlay_directory import OverlayDirectory
@@ -66,7 +67,7 @@ class EnrollmentDaemon:
 
     async def serve(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
         """Serve until `stop`; `ready` is told where, when requests are taken. Raises LocalMisuse if it cannot begin."""
-        with _bind(self._host, self._port) as listener:
+        with _bind(self._host, self._port) as listener, self._overlay.serving():
             await self._serve(listener, stop, ready)
 
     async def _serve(self, listener: socket.socket, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
@@ -77,10 +78,12 @@ class EnrollmentDaemon:
         authority = None
         if anchor.is_delegated:
             anchor, authority = replace(anchor, url=url + AUTHORITY_PATH), anchor.der
-        policy = policy_of(self._configuration, self._lifetime_s)
-        core = EnrollmentServer(policy, anchor, accounts, rng, WallClock(time.time() - time.monotonic()))
+        policy = policy_of(self._configuration, anchor, self._lifetime_s, is_offline=self._overlay.is_offline)
+        core = EnrollmentServer(policy, rng, WallClock(time.time() - time.monotonic()))
         welcome = WELCOME.format(overlay=policy.overlay, url=url)
-        service = EnrollmentService(core, self._overlay.document_path, welcome, authority)
+        service = EnrollmentService(
+            core, ServerErrands(accounts, anchor, rng), self._overlay.document_path, welcome, authority
+        )
         certificate = self._overlay.server_certificate(self._hosts(), rng, time.time())
         server = HttpsServer(service.app, server_context(certificate))
         await server.start([listener])
@@ -98,7 +101,7 @@ class EnrollmentDaemon:
         places = await _places_of(named)
         if not places or is_reached(places, own, port):
             return
-        where = "DIR of the overlay" if self._overlay.anchor().is_delegated else str(self._overlay.path)
+        where = "DIR of the overlay" if self._overlay.is_server_s else str(self._overlay.path)
         log.warning(
             "members look for the server elsewhere",
             configuration=", ".join(named),
@@ -116,10 +119,17 @@ class EnrollmentDaemon:
         return [host for host in (*named, self._shown_host(), own_address(), "localhost", "127.0.0.1", "::1") if host]
 
 
-def policy_of(configuration: OverlayConfiguration, lifetime_s: float) -> EnrollmentPolicy:
+def policy_of(
+    configuration: OverlayConfiguration, anchor: TrustAnchor, lifetime_s: float, *, is_offline: bool = False
+) -> EnrollmentPolicy:
     """What the server of this overlay grants."""
     return EnrollmentPolicy(
-        configuration.instance_name, configuration.signature_algorithms, configuration.node_id_length, lifetime_s
+        configuration.instance_name,
+        configuration.signature_algorithms,
+        configuration.node_id_length,
+        lifetime_s,
+        anchor.certificate.not_valid_before_utc.timestamp(),
+        is_offline,
     )
 
 

@@ -35,7 +35,7 @@ from p2psip.enrollment.client import self_enroll, verify_first
 from p2psip.enrollment.protocol import ENROLL_PATH
 from p2psip.enrollment.user_names import peer_name
 from p2psip.net.disk.files import read_file
-from p2psip.net.disk.overlay_directory import ANCHOR_KEY
+from p2psip.net.disk.overlay_directory import ANCHOR
 from p2psip.net.disk.pem_files import read_key
 from p2psip.net.dns_records import resolver_of
 from p2psip.net.https.client import discover_configuration, enroll, fetch_configuration
@@ -148,7 +148,7 @@ async def renew_peer(state: PeerState) -> CertifiedIdentity:
 
 def refuse_overlay(directory: Path) -> None:
     """Whose files would be written over. Raises LocalMisuse."""
-    if (directory / ANCHOR_KEY).exists():
+    if (directory / ANCHOR).exists():
         raise LocalMisuse(f"{directory} is the directory of an overlay: give a new one")
 
 

@@ -42,6 +42,10 @@ class Issue:
     node_ids: tuple[NodeId, ...]
     certificate: bytes = field(repr=False)
     not_after: float
+    issued: float = 0.0
+    """When; both in seconds since 1970-01-01 UTC."""
+    request: bytes = field(default=b"", repr=False)
+    """The CSR in DER, where the certificate is to be made elsewhere: then that is b""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +55,28 @@ class Holding:
     account: str
     user: str
     node_ids: tuple[NodeId, ...]
+    certificate: bytes = field(default=b"", repr=False, compare=False)
+    """The newest one; b"" as long as none is signed."""
 
 
 class StoreFailed(P2psipError):
     """The store cannot be read or written now: a full disk, a lock that somebody keeps."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldNode:
+    """A Node-ID that an account holds: as whom, until when its certificate is valid, and whether it is revoked."""
+
+    user: str
+    node_id: NodeId
+    not_after: float
+    is_revoked: bool = False
+
+
 class AccountStore(Protocol):
     """Accounts and what was issued to them. What has been recorded when a call returns is durable.
 
-    Every call may raise StoreFailed.
+    Every call may raise StoreFailed. Several servers may have one store, and write at the same time.
     """
 
     def account(self, name: str) -> Account | None:
@@ -82,10 +98,10 @@ class AccountStore(Protocol):
         """
         ...
 
-    def is_taken(self, node_id: NodeId) -> bool:
-        """True if somebody has or had this Node-ID."""
-        ...
-
     def record(self, issue: Issue) -> bool:
-        """Remember a certificate before it is handed out; False if its account or its names are no longer to be had."""
+        """Remember a certificate before it is handed out; False if it is no longer to be had.
+
+        Because its account has gone, its names are another's, its Node-IDs are not those that this user name and key
+        have got first, or there is no room for them any more.
+        """
         ...

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2psip.base.ids import NodeId
-from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.invitations import Invitation
-from p2psip.enrollment.refusals import InvitationUsed, UsernameNotAvailable
+from p2psip.enrollment.refusals import EnrollmentRejected, InvitationUsed, UsernameNotAvailable
 from p2psip.enrollment.user_names import is_peer_name
 
 GRACE_S = 86_400.0
@@ -60,11 +59,32 @@ class Revocation:
     """What was revoked with it, and not before."""
 
 
+@dataclass(frozen=True, slots=True)
+class MemberStanding:
+    """What an operator has said, at one moment, that concerns who asks for a user name."""
+
+    revoked: str = ""
+    """That name, or that of its account, if it was revoked."""
+    applicant: Applicant | None = None
+    """Who has asked for the name."""
+    by_invitation: tuple[Applicant, ...] = ()
+    """Those that came by the same invitation."""
+    requires_approval: bool = False
+    waiting: int = 0
+    """How many others of the account have no certificate yet; 0 where nobody has to be approved."""
+    administrator: str = ""
+    """By whom; "" where nobody has to be."""
+
+
 class AdmissionStore(Protocol):
     """What an operator has said of members. What has been recorded when a call returns is durable.
 
-    Every call may raise StoreFailed.
+    Every call may raise StoreFailed. Several servers may have one store, and write at the same time.
     """
+
+    def owner(self, user: str) -> str | None:
+        """The account that a user name belongs to, once a certificate was issued for it."""
+        ...
 
     def requires_approval(self) -> bool:
         """True if the operator wants to approve each new member."""
@@ -86,8 +106,10 @@ class AdmissionStore(Protocol):
         """Those that came by one invitation."""
         ...
 
-    def apply(self, applicant: Applicant) -> bool:
-        """Remember that it has asked; False if somebody else has asked for the name."""
+    def apply(self, applicant: Applicant, quota: int) -> bool:
+        """Remember that it has asked; False if somebody else has asked for the name, or has taken the last place by
+        the invitation, or on the account, where `quota` may wait.
+        """
         ...
 
     def revocation(self, member: str) -> Revocation | None:
@@ -95,13 +117,42 @@ class AdmissionStore(Protocol):
         ...
 
 
-def is_another_s(applicant: Applicant, account: Account, key_hash: bytes) -> bool:
+def standing_of(store: AdmissionStore, user: str, account: str, invitation: Invitation | None) -> MemberStanding:
+    """Of who asks for a user name on an account, by an invitation."""
+    names = dict.fromkeys((user, account))
+    required = store.requires_approval()
+    return MemberStanding(
+        next((name for name in names if store.revocation(name) is not None), ""),
+        store.applicant(user),
+        () if invitation is None else tuple(store.applicants_by(invitation.number)),
+        required,
+        waiting_beside(store, user, account) if required else 0,
+        store.administrator() if required else "",
+    )
+
+
+def waiting_beside(store: AdmissionStore, user: str, account: str) -> int:
+    """How many others of the account have no certificate yet."""
+    others = [each.member for each in store.applicants_of(account) if each.member != user]
+    return sum(store.owner(member) is None for member in others)
+
+
+def is_another_s(applicant: Applicant, account: str, key_hash: bytes) -> bool:
     """True if the name that is asked for was asked for by somebody else."""
-    return applicant.account != account.name or (applicant.is_own and applicant.key_hash != key_hash)
+    return applicant.account != account or (applicant.is_own and applicant.key_hash != key_hash)
+
+
+def has_room(invitation: Invitation, applicants: Iterable[Applicant], user: str, key_hash: bytes) -> bool:
+    """Whether an invitation admits one more, with those that wait by it."""
+    try:
+        check_room(invitation, applicants, user, key_hash)
+    except EnrollmentRejected:
+        return False
+    return True
 
 
 def check_room(invitation: Invitation, applicants: Iterable[Applicant], user: str, key_hash: bytes) -> None:
-    """Whether an invitation admits one more, with those that wait by it. Raises what to answer if it does not."""
+    """The same. Raises what to answer if it does not."""
     machines, used = is_peer_name(user), {use.user for use in invitation.used}
     waiting = [
         each

@@ -22,6 +22,7 @@ from p2psip.enrollment.refusals import (
     TooManyAttempts,
     Unavailable,
     UsernameNotAvailable,
+    WaitingForSignature,
 )
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
@@ -54,6 +55,7 @@ _MEANINGS: dict[str, str] = {
     MembershipRevoked.token: "the overlay's operator has revoked this member, or does not want it",
     TooManyAttempts.token: "too many wrong passwords or codes; wait a few minutes",
     Unavailable.token: "it cannot serve anybody now; see its log",
+    WaitingForSignature.token: "granted, and its administrator has to sign it: repeat this command later, as it is",
 }
 
 _MEANINGS_FOR_RENEWAL = {
@@ -80,10 +82,11 @@ class EnrollmentRefused(RequestFailed):
     @property
     def is_final(self) -> bool:
         """True if no other enrollment server of the overlay would say otherwise."""
-        return self.token in _RFC_TOKENS
+        return self.token in _FINAL
 
 
-_RFC_TOKENS = {kind.token for kind in EnrollmentRejected.__subclasses__() if kind.code == EnrollmentRejected.code}
+_FINAL = {kind.token for kind in EnrollmentRejected.__subclasses__() if kind.code == EnrollmentRejected.code}
+_FINAL.add(WaitingForSignature.token)
 
 
 def parse_fingerprint(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,6 +24,8 @@ class CertificateRequest:
 
     key: PublicKey
     user: str
+    der: bytes = field(default=b"", repr=False)
+    """The request itself."""
 
     @property
     def algorithm(self) -> SignatureAlgorithm:
@@ -55,7 +57,7 @@ def read_request(data: bytes) -> CertificateRequest:
             raise BadCsr("its key is neither ECDSA on P-256 nor RSA of 2048 to 4096 bits")
         if not request.is_signature_valid:
             raise BadCsr("its signature is wrong")
-        return CertificateRequest(key, _user(request))
+        return CertificateRequest(key, _user(request), request.public_bytes(serialization.Encoding.DER))
     except X509_ERRORS as error:
         raise BadCsr(f"not a PKCS#10 request: {error}") from None
 

@@ -4,7 +4,7 @@
     * FailedAuthentication, UsernameNotAvailable, NodeIdsNotAvailable, BadCsr: the RFC's tokens, with 403
     * InvitationUnknown, InvitationExpired, InvitationUsed, InvitationWithdrawn: ours, with 403
     * ApprovalPending, MembershipRevoked: ours, with 403
-    * BadForm, NotAcceptable, TooManyAttempts, Unavailable: ours, for what the RFC has no token for;
+    * BadForm, NotAcceptable, TooManyAttempts, Unavailable, WaitingForSignature: ours, as the RFC has no token for it;
       "If the client receives an unknown token in the body, it SHOULD treat it as a failure for an unknown reason."
 """
 
@@ -127,3 +127,11 @@ class Unavailable(EnrollmentRejected):
     code = 503
     token = "unavailable"
     retry_after_s = 5
+
+
+class WaitingForSignature(EnrollmentRejected):
+    """Granted, and written down; the key that signs certificates is elsewhere. Who asks again later gets one."""
+
+    code = 503
+    token = "waiting_for_signature"
+    retry_after_s = 600

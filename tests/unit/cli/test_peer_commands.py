@@ -162,7 +162,7 @@ def test_wrong_input_is_one_line(
     empty.write_text("")
     overlay = tmp_path / "overlay"
     overlay.mkdir()
-    (overlay / "anchor.key").write_text("")
+    (overlay / "anchor.crt").write_text("")
     secret = tmp_path / "secret"
     secret.write_text("secret\n")
     places = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from accounts import settled
 from enrollment_door import ALICE, HOUR_S, TOKEN, Door
 
-from p2psip.base.effects import Ask
 from p2psip.base.errors import LocalMisuse
 from p2psip.enrollment.accounts import Account, Issue
 from p2psip.enrollment.csr import make_request
@@ -32,14 +32,9 @@ def door(tmp_path: Path) -> Door:
 
 def by_password(door: Door, user: str, number: int = 1) -> str:
     """What is answered to alice, who knows her password, and wants this name."""
-    post = door.post(make_request(key(number=number), user), username="alice", password="x")
+    post = door.post(make_request(key(number=number), user), username="alice", password="alice's secret")
     door.server.handle_request(1, post, door.now)
-    effects = door.server.drain()
-    asked = [effect for effect in effects if isinstance(effect, Ask)]
-    if asked:
-        door.server.handle_answer(asked[0].token, True, door.now)
-        effects = door.server.drain()
-    (answer,) = [effect for effect in effects if isinstance(effect, Respond)]
+    (answer,) = [effect for effect in settled(door.server, door.errands, door.now) if isinstance(effect, Respond)]
     return "in" if answer.status == 200 else answer.body.decode()
 
 

@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from pathlib import Path
 
 import httpx2
 import pytest
-from accounts import CHEAP, accounts
+from accounts import CHEAP, accounts, settled
 from cryptography import x509
 
-from p2psip.base.effects import Ask, Effect, Note
-from p2psip.base.errors import LocalMisuse
+from p2psip.base.effects import Ask, Note
 from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
-from p2psip.enrollment.accounts import Account, StoreFailed
-from p2psip.enrollment.csr import make_request
-from p2psip.enrollment.passwords import hash_password, is_password
-from p2psip.enrollment.server import (
-    CHECK_TIMEOUT_S,
-    CHECKS_MAX,
-    CHECKS_OF_SOURCE_MAX,
+from p2psip.enrollment.accounts import Account, Issue, StoreFailed
+from p2psip.enrollment.asked.server_errands import (
+    Certify,
     CheckPassword,
+    LookUp,
+    ServerErrand,
+    ServerErrands,
+    WriteDown,
+)
+from p2psip.enrollment.csr import make_request
+from p2psip.enrollment.passwords import hash_password
+from p2psip.enrollment.server import (
+    ANSWER_TIMEOUT_S,
+    REQUESTS_MAX,
+    REQUESTS_OF_SOURCE_MAX,
     EnrollmentPolicy,
     EnrollmentServer,
     Post,
     Respond,
 )
-from p2psip.net.disk.account_database import AccountDatabase
+from p2psip.net.accounts.account_database import AccountDatabase
 from p2psip.reload.security.authority import DAY_S
 from p2psip.reload.security.keys import PrivateKey
 from p2psip.reload.security.roles import Member
@@ -46,14 +53,10 @@ class Bench:
         self.revoked: set[NodeId] = set()
         self.store = AccountDatabase.open(directory / "accounts.db", lambda: self.revoked)
         self.now = 1000.0
-        self.server = EnrollmentServer(
-            EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms),
-            self.club.anchor,
-            self.store,
-            random.Random(7),
-            WallClock(DATE - self.now),
-            CHEAP,
-        )
+        begins = self.club.anchor.certificate.not_valid_before_utc.timestamp()
+        policy = EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms, begins=begins)
+        self.server = EnrollmentServer(policy, random.Random(7), WallClock(DATE - self.now), CHEAP)
+        self.errands = ServerErrands(self.store, self.club.anchor, random.Random(8))
         self.notes: list[Note] = []
         self.source = "192.0.2.1"
 
@@ -66,21 +69,26 @@ class Bench:
     def answer(self, post: Post) -> Respond:
         """What the server answers when its questions are answered at once."""
         self.server.handle_request(1, post, self.now)
-        return self._settle(self.server.drain())
+        return self.settle()
 
-    def _settle(self, effects: list[Effect]) -> Respond:
-        found: list[Respond] = []
-        for effect in effects:
-            match effect:
-                case Respond():
-                    found.append(effect)
-                case Ask(token, CheckPassword(password, kept), _):
-                    self.server.handle_answer(token, is_password(password, kept), self.now)
-                    return self._settle(self.server.drain())
-                case Note():
-                    self.notes.append(effect)
-        (answer,) = found
+    def settle(self) -> Respond:
+        """The one answer, when all questions are answered."""
+        effects = settled(self.server, self.errands, self.now)
+        self.notes += [effect for effect in effects if isinstance(effect, Note)]
+        (answer,) = [effect for effect in effects if isinstance(effect, Respond)]
         return answer
+
+    def go_to(self, kind: type[ServerErrand]) -> list[Ask]:
+        """Answer questions until all that are open are of this kind."""
+        open_asks: list[Ask] = []
+        while effects := self.server.drain():
+            for effect in effects:
+                if isinstance(effect, Ask) and not isinstance(effect.question, kind):
+                    assert isinstance(effect.question, ServerErrand)
+                    self.server.handle_answer(effect.token, self.errands.run(effect.question), self.now)
+                elif isinstance(effect, Ask):
+                    open_asks.append(effect)
+        return open_asks
 
     def ask(
         self,
@@ -251,7 +259,6 @@ def test_a_revoked_node_id_is_not_given_again(bench: Bench) -> None:
     bench.revoked.update(first.node_ids)
     second = bench.enroll()
     assert set(second.node_ids).isdisjoint(first.node_ids)
-    assert bench.store.is_taken(first.node_ids[0])
 
 
 def test_revoked_node_ids_leave_room_in_the_quota(bench: Bench) -> None:
@@ -274,9 +281,8 @@ def test_11_3_node_ids_are_random_and_new(bench: Bench) -> None:
             return next(self.drawn)
 
     bench.server._rng = Rigged()
-    bench.store._connection.execute(
-        "INSERT INTO node (node_id, holding, not_after) VALUES (?, NULL, 0)", (bytes(node_id(1)),)
-    )
+    bob = f"bob@{OVERLAY}"
+    assert bench.store.record(Issue(bob, bob, b"key", (node_id(1),), b"certificate", DATE))
     assert bench.enroll().node_ids == (node_id(2),)
 
 
@@ -323,49 +329,122 @@ def test_many_guesses_at_once_gain_nothing(bench: Bench) -> None:
     for number in range(30):
         bench.server.handle_request(number, bench.post(csr, username="alice", password="guess"), bench.now)
         if number % 5 == 4:
-            effects = bench.server.drain()
-            asked += sum(isinstance(effect, Ask) for effect in effects)
-            for effect in effects:
-                if isinstance(effect, Ask):
-                    bench.server.handle_answer(effect.token, False, bench.now)
+            checks = bench.go_to(CheckPassword)
+            asked += len(checks)
+            for check in checks:
+                bench.server.handle_answer(check.token, False, bench.now)
     assert asked == 10
 
 
-def test_one_address_cannot_have_all_passwords_checked(bench: Bench) -> None:
+def test_one_password_tried_on_everybody_runs_out(bench: Bench) -> None:
+    """From one address: fifty, whatever the accounts. From elsewhere all of them still get in."""
+    answers = [bench.refusal(account=f"user{number}", password="wrong")[1] for number in range(60)]
+    assert answers == ["failed_authentication"] * 50 + ["too_many_attempts"] * 10
+    bench.source = "192.0.2.3"
+    assert bench.enroll().user == f"alice@{OVERLAY}"
+
+
+def test_guesses_from_many_addresses_lock_the_account_and_not_its_peers(bench: Bench) -> None:
+    """What has a certificate renews it by its key; an hour later there are twelve more guesses, not a thousand."""
+    bench.enroll("peer-garden")
+    for number in range(100):
+        bench.source = f"198.51.100.{number}"
+        assert bench.refusal(password="wrong") == (403, "failed_authentication")
+    bench.source = "192.0.2.99"
+    assert bench.refusal() == (429, "too_many_attempts")
+    assert bench.enroll("peer-garden", account=None).user == f"peer-garden@{OVERLAY}"
+    assert bench.enroll("bob", account="bob", password="bob's secret").user == f"bob@{OVERLAY}"
+    bench.now += 300
+    assert bench.enroll().user == f"alice@{OVERLAY}"
+
+
+def test_one_address_cannot_have_all_requests_served(bench: Bench) -> None:
     csr = make_request(key(), f"alice@{OVERLAY}")
-    for number in range(CHECKS_MAX):
+    for number in range(REQUESTS_MAX):
         bench.server.handle_request(number, bench.post(csr, username=f"u{number}", password="x"), bench.now)
     effects = bench.server.drain()
     asks = [effect for effect in effects if isinstance(effect, Ask)]
-    assert len(asks) == CHECKS_OF_SOURCE_MAX
+    assert len(asks) == REQUESTS_OF_SOURCE_MAX
     assert {effect.status for effect in effects if isinstance(effect, Respond)} == {503}
     bench.source = "192.0.2.2"
     assert bench.enroll().user == f"alice@{OVERLAY}"
     bench.source = "192.0.2.1"
-    bench.server.handle_answer(asks[0].token, False, bench.now)
+    bench.server.handle_answer(asks[0].token, StoreFailed("no more"), bench.now)
     bench.server.drain()
     assert bench.enroll().user == f"alice@{OVERLAY}"
 
 
 def test_questions_are_bounded_and_expire(bench: Bench) -> None:
     csr = make_request(key(), f"alice@{OVERLAY}")
-    for number in range(CHECKS_MAX + 1):
+    for number in range(REQUESTS_MAX + 1):
         post = bench.post(csr, f"192.0.2.{number}", username=f"u{number}", password="x")
         bench.server.handle_request(number, post, bench.now)
     effects = bench.server.drain()
-    assert sum(isinstance(effect, Ask) for effect in effects) == CHECKS_MAX
+    assert sum(isinstance(effect, Ask) for effect in effects) == REQUESTS_MAX
     (refused,) = (effect for effect in effects if isinstance(effect, Respond))
-    assert (refused.number, refused.status, refused.body) == (CHECKS_MAX, 503, b"unavailable")
+    assert (refused.number, refused.status, refused.body) == (REQUESTS_MAX, 503, b"unavailable")
     deadline = bench.server.next_deadline()
     assert deadline is not None
-    assert deadline.at == bench.now + CHECK_TIMEOUT_S
+    assert deadline.at == bench.now + ANSWER_TIMEOUT_S
     bench.server.handle_timeout(deadline.at)
     late = bench.server.drain()
-    assert [effect.status for effect in late if isinstance(effect, Respond)] == [503] * CHECKS_MAX
+    assert [effect.status for effect in late if isinstance(effect, Respond)] == [503] * REQUESTS_MAX
     bench.server.handle_answer(1, True, deadline.at + 1)
     assert bench.server.drain() == []
     assert bench.server.next_deadline() is None
-    assert not bench.server._checking
+    assert not bench.server._open
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (LookUp, "the account database took too long"),
+        (CheckPassword, "checking the password took too long"),
+        (Certify, "signing the certificate took too long"),
+        (WriteDown, "the account database took too long"),
+    ],
+)
+def test_whoever_does_not_answer_keeps_nobody_else_waiting(bench: Bench, kind: type[ServerErrand], words: str) -> None:
+    """One request hangs at a question; another one is served meanwhile; the first is told at its deadline."""
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    bench.server.handle_request(7, bench.post(csr, username="alice", password=PASSWORD), bench.now)
+    assert len(bench.go_to(kind)) == 1
+    assert bench.enroll("bob", account="bob", password="bob's secret").user == f"bob@{OVERLAY}"
+    deadline = bench.server.next_deadline()
+    assert deadline is not None
+    bench.server.handle_timeout(deadline.at)
+    effects = bench.server.drain()
+    assert [(effect.number, effect.status) for effect in effects if isinstance(effect, Respond)] == [(7, 503)]
+    assert [effect.facts["reason"] for effect in effects if isinstance(effect, Note)] == [words]
+
+
+def test_two_requests_of_one_key_at_once_get_the_same_node_id(bench: Bench) -> None:
+    """Both have looked when neither was written down: who comes second is shown what the first one got."""
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    for number in (1, 2):
+        bench.server.handle_request(number, bench.post(csr, username="alice", password=PASSWORD), bench.now)
+    for ask in bench.go_to(WriteDown):
+        assert isinstance(ask.question, WriteDown)
+        bench.server.handle_answer(ask.token, bench.errands.run(ask.question), bench.now)
+    effects = settled(bench.server, bench.errands, bench.now)
+    answers = [effect for effect in effects if isinstance(effect, Respond)]
+    members = [bench.club.verifier.check([answer.body], DATE, True) for answer in answers]
+    assert len({member.node_ids for member in members}) == 1
+    assert len(bench.store.held(f"alice@{OVERLAY}", DATE)) == 1
+
+
+def test_requests_at_once_keep_within_the_quota(bench: Bench) -> None:
+    """Six keys ask at once, all before one is written down: four get in."""
+    for number in range(6):
+        csr = make_request(key(number=number), f"alice@{OVERLAY}")
+        bench.server.handle_request(number, bench.post(csr, username="alice", password=PASSWORD), bench.now)
+    for ask in bench.go_to(WriteDown):
+        assert isinstance(ask.question, WriteDown)
+        bench.server.handle_answer(ask.token, bench.errands.run(ask.question), bench.now)
+    effects = settled(bench.server, bench.errands, bench.now)
+    refused = [effect.body for effect in effects if isinstance(effect, Respond) and effect.status != 200]
+    assert refused == [b"Node-IDs_not_available"] * 2
+    assert len(bench.store.held(f"alice@{OVERLAY}", DATE)) == 4
 
 
 @pytest.mark.parametrize(
@@ -380,14 +459,27 @@ def test_a_server_that_has_lost_its_clock_makes_no_certificates(bench: Bench, cl
 def test_an_account_that_goes_while_its_password_is_checked(bench: Bench) -> None:
     csr = make_request(key(), f"alice@{OVERLAY}")
     bench.server.handle_request(1, bench.post(csr, username="alice", password=PASSWORD), bench.now)
+    (check,) = bench.go_to(CheckPassword)
     bench.store.remove(f"alice@{OVERLAY}", DATE)
-    assert bench._settle(bench.server.drain()).body == b"failed_authentication"
+    bench.server.handle_answer(check.token, True, bench.now)
+    assert bench.settle().body == b"failed_authentication"
 
 
-def test_a_store_that_fails_is_no_traceback(bench: Bench) -> None:
-    bench.store.close()
+def test_an_account_that_goes_while_its_certificate_is_signed(bench: Bench) -> None:
+    csr = make_request(key(), f"alice@{OVERLAY}")
+    bench.server.handle_request(1, bench.post(csr, username="alice", password=PASSWORD), bench.now)
+    (sign,) = bench.go_to(Certify)
+    bench.store.remove(f"alice@{OVERLAY}", DATE)
+    assert isinstance(sign.question, Certify)
+    bench.server.handle_answer(sign.token, bench.errands.run(sign.question), bench.now)
+    assert bench.settle().body == b"failed_authentication"
+
+
+def test_a_store_that_fails_is_no_traceback(bench: Bench, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "accounts.db") as connection:
+        connection.execute("DROP TABLE attempt")
     assert bench.refusal() == (503, "unavailable")
-    assert "database" in str(bench.notes[-1].facts["reason"])
+    assert bench.notes[-1].facts["reason"] == "the account database fails: no such table: attempt"
 
 
 def test_passwords_show_nowhere(bench: Bench) -> None:
@@ -400,11 +492,3 @@ def test_passwords_show_nowhere(bench: Bench) -> None:
 def test_serial_numbers_differ(bench: Bench) -> None:
     issued = [x509.load_der_x509_certificate(bench.ask().body).serial_number for _ in range(5)]
     assert len(set(issued)) == 5
-
-
-def test_the_database_says_what_failed(bench: Bench) -> None:
-    bench.store._connection.execute("DROP TABLE node")
-    with pytest.raises(StoreFailed, match="no such table"):
-        bench.store.is_taken(NodeId(bytes(15) + b"1"))
-    with pytest.raises(LocalMisuse, match="there is no account"):
-        bench.store.set_password("nobody", "x")

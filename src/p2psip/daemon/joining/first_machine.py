@@ -13,7 +13,7 @@ import httpx2
 
 from p2psip import plugins
 from p2psip.base.address import without_zone
-from p2psip.base.effects import Effect
+from p2psip.base.effects import Ask
 from p2psip.base.errors import LocalMisuse, RequestFailed
 from p2psip.base.wallclock import WallClock
 from p2psip.daemon.enrollment import CERTIFICATE_DAYS, policy_of
@@ -21,6 +21,7 @@ from p2psip.daemon.init import make_directory, peer_key, preferred_algorithm, sa
 from p2psip.daemon.state.settings import make_settings
 from p2psip.daemon.state.state import PeerState
 from p2psip.enrollment.accounts import QUOTA_ADMIN, Account
+from p2psip.enrollment.asked.server_errands import ServerErrand, ServerErrands
 from p2psip.enrollment.client import accept_certificate, read_answer
 from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.founding import Terms, found
@@ -98,11 +99,12 @@ def enroll_here(overlay: OverlayDirectory, user: str, key: PrivateKey) -> Certif
     accounts = overlay.accounts()
     try:
         accounts.invite(Invitation(accounts.administrator(), date + MOMENT_S, created=date), token_hash(token))
-        policy = replace(policy_of(configuration, CERTIFICATE_DAYS * DAY_S), waives_approval=True)
+        anchor = overlay.anchor()
+        policy = replace(policy_of(configuration, anchor, CERTIFICATE_DAYS * DAY_S), waives_approval=True)
         # It checks no password.
-        server = EnrollmentServer(policy, overlay.anchor(), accounts, rng, WallClock(date - now), Cost(1, 1, 1))
+        server = EnrollmentServer(policy, rng, WallClock(date - now), Cost(1, 1, 1))
         server.handle_request(1, _post(make_request(key, user), token), now)
-        answer = _answer(server.drain())
+        answer = _answer(server, ServerErrands(accounts, anchor, rng), now)
     finally:
         accounts.close()
     certificate = read_answer(HERE, answer.status, answer.content_type, answer.body, now)
@@ -115,8 +117,12 @@ def _post(csr: bytes, token: bytes) -> Post:
     return Post(request.headers["content-type"], request.read(), PKIX_CERT, HERE)
 
 
-def _answer(effects: list[Effect]) -> Respond:
-    for effect in effects:
-        if isinstance(effect, Respond):
-            return effect
+def _answer(server: EnrollmentServer, errands: ServerErrands, now: float) -> Respond:
+    """Nobody else waits: what it asks is answered at once."""
+    while effects := server.drain():
+        for effect in effects:
+            if isinstance(effect, Respond):
+                return effect
+            if isinstance(effect, Ask) and isinstance(effect.question, ServerErrand):
+                server.handle_answer(effect.token, errands.run(effect.question), now)
     raise RequestFailed("this machine's enrollment server does not answer")

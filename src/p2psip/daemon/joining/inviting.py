@@ -7,6 +7,7 @@ import ipaddress
 import random
 import socket
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from p2psip.base.address import without_zone
@@ -15,11 +16,13 @@ from p2psip.enrollment.invitations import Invitation, token_hash
 from p2psip.enrollment.join_codes import FINGERPRINT_BYTES, TOKEN_BYTES, JoinCode, places_of
 from p2psip.enrollment.protocol import ENROLLMENT_PORT
 from p2psip.enrollment.user_names import full_name
-from p2psip.net.disk.account_database import AccountDatabase
 from p2psip.net.disk.overlay_directory import OverlayDirectory
 from p2psip.net.sockets.addresses import machine_hosts, own_address
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.security.certificates import fingerprint
+
+if TYPE_CHECKING:
+    from p2psip.net.accounts.account_database import AccountDatabase
 
 PROBE_S = 1.0
 

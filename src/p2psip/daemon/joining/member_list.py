@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.enrollment.accounts import HeldNode
 from p2psip.enrollment.admission import Applicant, Revocation
 from p2psip.enrollment.user_names import account_name, full_name, peer_name
-from p2psip.net.disk.account_database import AccountDatabase
-from p2psip.net.disk.admission_tables import HeldNode
+
+if TYPE_CHECKING:
+    from p2psip.net.accounts.account_database import AccountDatabase
 
 
 @dataclass(frozen=True, slots=True)

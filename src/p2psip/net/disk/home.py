@@ -47,7 +47,7 @@ class MachineHome:
     @property
     def has_overlay(self) -> bool:
         """True if an overlay began here. It is made in one step."""
-        return (self.overlay / "anchor.key").exists()
+        return (self.overlay / "anchor.crt").exists()
 
     @property
     def has_peer(self) -> bool:

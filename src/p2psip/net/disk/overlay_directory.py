@@ -1,15 +1,18 @@
 """The directory of an overlay's administrator: trust anchor, configuration signer, document, accounts.
 
-anchor.key  anchor.crt   the trust anchor; who has the key can make members
+anchor.key  anchor.crt   the trust anchor; who has the key can make members. It may be encrypted, or in a token
 signer.key  signer.crt   the first administrator as configuration signer
 config.xml               the signed configuration document
 draft.xml                the next one, not signed yet, if there is one
 accounts.db              accounts, and which Node-IDs are whose; not where members make their own certificates
+enrollment.toml          where accounts and key are, if not there (`enrollment_file`)
+enrollment.lock          is held by an enrollment server that runs
 server.pem               key and certificate of the HTTPS server, made anew at each start
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fcntl
 import os
@@ -20,16 +23,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
-from p2psip.enrollment.accounts import Account, Issue, StoreFailed
+from p2psip.enrollment.accounts import Account, HeldNode, Issue, StoreFailed
 from p2psip.enrollment.admission import Revocation
+from p2psip.enrollment.asked.offline import (
+    CertificatesFile,
+    F,
+    RequestsFile,
+    check_returned,
+    read_carried,
+    sign_collected,
+)
 from p2psip.enrollment.founding import Founding, revised
-from p2psip.net.disk.account_database import AccountDatabase
-from p2psip.net.disk.admission_tables import HeldNode
+from p2psip.net.disk.authority_keys import authority_key, encrypt_key, token_key
+from p2psip.net.disk.enrollment_file import OFFLINE, EnrollmentFile, read_enrollment, write_enrollment
 from p2psip.net.disk.files import PRIVATE, read_file, write_document, write_file
 from p2psip.net.disk.pem_files import read_chain, read_key
+from p2psip.net.disk.token_keys import TokenKey
 from p2psip.reload.config.configuration import Kind, OverlayConfiguration
 from p2psip.reload.config.document import Document, parse
 from p2psip.reload.config.errors import ConfigurationError
@@ -39,20 +55,31 @@ from p2psip.reload.config.write import draft, kind_document
 from p2psip.reload.security.authority import ANCHOR_LIFETIME_S, TrustAnchor, Validity
 from p2psip.reload.security.certificates import chain_to_pem
 from p2psip.reload.security.identity import CertifiedIdentity
-from p2psip.reload.security.keys import generate_key, key_to_pem, public_key_hash
+from p2psip.reload.security.keys import PrivateKey, algorithm_of, generate_key, key_to_pem, public_key_hash
+from p2psip.reload.wire.common import SignatureAlgorithm
+
+if TYPE_CHECKING:
+    from p2psip.net.accounts.account_database import AccountDatabase
 
 DOCUMENT = "config.xml"
 DRAFT = "draft.xml"
 ACCOUNTS = "accounts.db"
+ANCHOR = "anchor.crt"
 ANCHOR_KEY = "anchor.key"
+SIGNER_KEY = "signer.key"
+SERVER = "server.pem"
+SERVING = "enrollment.lock"
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+CARRIED_MAX = 64 << 20
+"""Of a file with requests or certificates: some ten thousand."""
 
 
 class OverlayDirectory:
     """One such directory."""
 
     def __init__(self, path: Path) -> None:
-        # A peer's state directory has a configuration document as well, and no trust anchor's key.
-        if not ((path / DOCUMENT).is_file() and (path / ANCHOR_KEY).is_file()):
+        # A peer's state directory has a configuration document as well, and no trust anchor.
+        if not ((path / DOCUMENT).is_file() and (path / ANCHOR).is_file()):
             raise LocalMisuse(
                 f"{path.absolute()} is not the directory of an overlay: name the one that `p2psip overlay create` or"
                 " `p2psip up` made"
@@ -91,31 +118,119 @@ class OverlayDirectory:
             raise LocalMisuse(f"{self.document_path}: {error}") from None
 
     def anchor(self) -> TrustAnchor:
-        """The trust anchor with its key."""
-        key = read_key(self.path / ANCHOR_KEY)
-        overlay = self.document().configuration.instance_name
-        return TrustAnchor.load(overlay, key, read_file(self.path / "anchor.crt"))
+        """The trust anchor, or an authority below it, with its key.
+
+        To sign may raise LocalMisuse or SigningFailed: an encrypted key's password, or the token, is needed then first.
+        """
+        certificate = read_file(self.path / ANCHOR)
+        key = authority_key(self.path, read_enrollment(self.path), certificate)
+        return TrustAnchor.load(self.document().configuration.instance_name, key, certificate)
+
+    def protect(self, password: str) -> None:
+        """Encrypt the key of the authority. Raises LocalMisuse if it is not in anchor.key, or encrypted already."""
+        if (key := read_enrollment(self.path).key) != "":
+            raise LocalMisuse(f"the key of {self.path} is not in a file: {key}")
+        encrypt_key(self.path, password)
 
     def signer(self) -> CertifiedIdentity:
         """Who signs the configuration. Raises LocalMisuse where an enrollment server has the directory."""
-        if self.anchor().is_delegated:
+        if self.is_server_s:
             raise LocalMisuse(
                 f"{self.path} is an enrollment server's and signs no configuration: do it in the directory that it was"
                 " made from, and copy its config.xml here"
             )
-        key = read_key(self.path / "signer.key")
+        key = read_key(self.path / SIGNER_KEY)
         return CertifiedIdentity(key, read_chain(self.path / "signer.crt"))
+
+    @property
+    def is_server_s(self) -> bool:
+        """True if an enrollment server has it, which signs no configuration."""
+        return not (self.path / SIGNER_KEY).exists()
+
+    @property
+    def is_offline(self) -> bool:
+        """True if what it issues is signed elsewhere."""
+        return read_enrollment(self.path).key == OFFLINE
 
     @property
     def has_accounts(self) -> bool:
         """False where members make their own certificates."""
-        return (self.path / ACCOUNTS).exists()
+        return bool(read_enrollment(self.path).database) or (self.path / ACCOUNTS).exists()
 
     def accounts(self) -> AccountDatabase:
         """The accounts; whoever asks closes them."""
+        # Not even its libraries are loaded by who does without.
+        from p2psip.net.accounts.account_database import AccountDatabase
+
+        if database := read_enrollment(self.path).database:
+            return AccountDatabase.connect(database, self._revoked)
         if not self.has_accounts:
             raise LocalMisuse(f"{self.path} has no accounts: members of this overlay make their own certificates")
         return AccountDatabase.open(self.path / ACCOUNTS, self._revoked)
+
+    def back_up(self, path: Path) -> None:
+        """All that the store has into a new file, as of this moment; a server may run meanwhile."""
+        from p2psip.net.accounts.account_engine import AccountEngine
+
+        accounts = self.accounts()
+        with contextlib.closing(accounts), contextlib.closing(AccountEngine.create(path)) as there:
+            accounts.copy_to(there)
+
+    def restore(self, path: Path, database: str | None) -> None:
+        """What `back_up` has written becomes the accounts: in an empty PostgreSQL database, in the directory (""), or
+        wherever they were (None). Raises LocalMisuse, also while a server runs.
+        """
+        from p2psip.net.accounts.account_database import AccountDatabase
+
+        self._replace_accounts(AccountDatabase.open(path), database)
+
+    def move(self, database: str) -> None:
+        """The accounts get into an empty PostgreSQL database, or back into the directory (""). Raises LocalMisuse."""
+        if database == read_enrollment(self.path).database:
+            raise LocalMisuse("the accounts are there already")
+        self._replace_accounts(self.accounts(), database)
+
+    def _replace_accounts(self, found: AccountDatabase, database: str | None) -> None:
+        """By those that were `found`, which are closed; what was in the directory stays, as accounts.db.before."""
+        from p2psip.net.accounts.account_engine import AccountEngine
+
+        said = read_enrollment(self.path)
+        where = said.database if database is None else database
+        partial = self.path / f".{ACCOUNTS}.new"
+        with contextlib.closing(found), self.locked(), self._no_server():
+            partial.unlink(missing_ok=True)
+            made = AccountEngine.connect(where, is_new=True) if where else AccountEngine.create(partial)
+            with contextlib.closing(made):
+                found.copy_to(made)
+        if (self.path / ACCOUNTS).exists():
+            (self.path / ACCOUNTS).replace(self.path / f"{ACCOUNTS}.before")
+        if not where:
+            partial.replace(self.path / ACCOUNTS)
+        write_enrollment(self.path, msgspec.structs.replace(said, database=where))
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """An enrollment server runs on it; there may be several."""
+        with self._flocked(fcntl.LOCK_SH | fcntl.LOCK_NB):
+            yield
+
+    @contextmanager
+    def _no_server(self) -> Iterator[None]:
+        with self._flocked(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield
+
+    @contextmanager
+    def _flocked(self, how: int) -> Iterator[None]:
+        descriptor = os.open(self.path / SERVING, os.O_RDWR | os.O_CREAT, PRIVATE)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        except BlockingIOError:
+            raise LocalMisuse(
+                f"an enrollment server runs on {self.path}, or its accounts are being moved: stop that first"
+            ) from None
+        finally:
+            os.close(descriptor)
 
     def _revoked(self) -> frozenset[NodeId]:
         """What the configuration revokes at this moment; an enrollment server asks at each request."""
@@ -227,7 +342,7 @@ class OverlayDirectory:
                 signers = self.document().configuration.configuration_signers
                 if any(entry.node_id in signers for entry in accounts.held_as(name, date)):
                     raise LocalMisuse(f"{name} signs this overlay's configuration and cannot be revoked")
-                if self.anchor().is_delegated:
+                if self.is_server_s:
                     # There it is said what to do elsewhere, before anything is done here.
                     self._revoke_held(accounts.held_as(name, date))
                 revoked = accounts.revoke(name, date, until)
@@ -259,7 +374,7 @@ class OverlayDirectory:
         valid = {entry.node_id for entry in held} - self.document().configuration.bad_nodes
         if not valid:
             return
-        if self.anchor().is_delegated:
+        if self.is_server_s:
             changes = " ".join(f"bad-node+={node_id}" for node_id in sorted(valid))
             raise LocalMisuse(
                 f"revoke it first, in the directory that {self.path} was made from: `p2psip overlay set DIR --sign"
@@ -267,49 +382,124 @@ class OverlayDirectory:
             )
         self.revoke(valid)
 
-    def delegate(self, path: Path, rng: random.Random, date: float, lifetime_s: float) -> OverlayDirectory:
+    def delegate(
+        self, path: Path, rng: random.Random, date: float, lifetime_s: float, *, key: str = "", password_file: str = ""
+    ) -> OverlayDirectory:
         """A directory for an enrollment server elsewhere: an authority of its own below the trust anchor.
 
-        The trust anchor's key, and that of the configuration signer, stay here. The accounts go along.
+        The trust anchor's key, and that of the configuration signer, stay here. The accounts go along; those in
+        PostgreSQL stay where they are, and both have them. The authority's `key` is made in a token, if it says which;
+        with OFFLINE there is no such authority, and this directory signs what is carried here.
         """
-        anchor = self.anchor()
-        if anchor.is_delegated:
+        if self.is_server_s:
             raise LocalMisuse(f"{self.path} is of an enrollment server itself: use the directory with the trust anchor")
-        accounts = self.accounts()
+        if path.exists():
+            raise LocalMisuse(f"cannot make {path}: File exists")
+        authority = anchor = self.anchor()
+        if key != OFFLINE:
+            made = _key_in_token(key, password_file, algorithm_of(anchor.key.public_key())) if key else None
+            authority = anchor.delegate("Enrollment", rng, Validity.at(date, lifetime_s), key=made)
         try:
             path.mkdir(mode=0o700, parents=True)
-            accounts.copy(path / ACCOUNTS)
         except OSError as error:
             raise LocalMisuse(f"cannot make {path}: {error.strerror}") from None
-        finally:
-            accounts.close()
-        authority = anchor.delegate("Enrollment", rng, Validity.at(date, lifetime_s))
-        write_file(path / ANCHOR_KEY, key_to_pem(authority.key), PRIVATE)
-        write_file(path / "anchor.crt", chain_to_pem([authority.der]))
+        database = read_enrollment(self.path).database
+        write_enrollment(path, EnrollmentFile(database, key, password_file))
+        if not database:
+            with contextlib.closing(self.accounts()) as accounts:
+                accounts.copy(path / ACCOUNTS)
+        if isinstance(authority.key, PrivateKey) and not key:
+            write_file(path / ANCHOR_KEY, key_to_pem(authority.key), PRIVATE)
+        write_file(path / ANCHOR, chain_to_pem([authority.der]))
         document = self.document()
         write_document(path / DOCUMENT, document.raw, document.configuration)
-        return OverlayDirectory(path)
+        made_directory = OverlayDirectory(path)
+        if key == OFFLINE:
+            named = [urlsplit(url).hostname for url in document.configuration.enrollment_servers]
+            hosts = [host for host in (*named, *LOOPBACK_HOSTS) if host]
+            made_directory._write_server_certificate(anchor, hosts, rng, date)
+        return made_directory
+
+    def write_requests(self, path: Path) -> RequestsFile:
+        """What is to be signed elsewhere, into a file. Raises LocalMisuse where nothing is collected."""
+        if not self.is_offline:
+            raise LocalMisuse(
+                f"{self.path} signs at once: `p2psip enrollment delegate --offline` makes one that does not"
+            )
+        anchor = self.anchor()
+        with contextlib.closing(self.accounts()) as accounts:
+            found = RequestsFile(anchor.overlay, anchor.fingerprint, tuple(accounts.collected()))
+        write_file(path, msgspec.json.encode(found))
+        return found
+
+    def read_requests(self, path: Path) -> RequestsFile:
+        """Those that were carried here. Raises LocalMisuse."""
+        return _carried(path, RequestsFile, self.anchor())
+
+    def sign_requests(
+        self, asked: RequestsFile, path: Path, rng: random.Random, validity: Validity
+    ) -> CertificatesFile:
+        """Their certificates, into a file. Raises LocalMisuse if one is not to be signed; then none is."""
+        made = sign_collected(self.anchor(), self.document().configuration, asked, rng, validity)
+        write_file(path, msgspec.json.encode(made))
+        return made
+
+    def take_certificates(self, path: Path) -> list[str]:
+        """What was signed elsewhere; for which user names. Raises LocalMisuse if one is not what was asked for."""
+        anchor, length = self.anchor(), self.document().configuration.node_id_length
+        file = _carried(path, CertificatesFile, anchor)
+        with contextlib.closing(self.accounts()) as accounts:
+            waiting = {asked.number: asked for asked in accounts.collected()}
+            found = list(check_returned(file, waiting, anchor, length))
+            return [leaf.user for number, leaf, der in found if accounts.deliver(number, der, leaf.not_after)]
 
     def server_certificate(self, hosts: Iterable[str], rng: random.Random, date: float) -> Path:
-        """A new key and certificate for the HTTPS server at these hosts, in one PEM file."""
-        anchor = self.anchor()
+        """A new key and certificate for the HTTPS server at these hosts, in one PEM file; or those that came along,
+        where nothing is signed.
+        """
+        if self.is_offline:
+            if not (self.path / SERVER).exists():
+                raise LocalMisuse(f"{self.path / SERVER} is not there: `p2psip enrollment delegate --offline` makes it")
+            return self.path / SERVER
+        return self._write_server_certificate(self.anchor(), hosts, rng, date)
+
+    def _write_server_certificate(
+        self, anchor: TrustAnchor, hosts: Iterable[str], rng: random.Random, date: float
+    ) -> Path:
         key = generate_key(next(iter(self.document().configuration.signature_algorithms)))
         certificate = anchor.issue_server(key.public_key(), hosts, rng, Validity.at(date, ANCHOR_LIFETIME_S))
         chain = [certificate, anchor.der] if anchor.is_delegated else [certificate]
-        path = self.path / "server.pem"
+        path = self.path / SERVER
         write_file(path, key_to_pem(key) + chain_to_pem(chain), PRIVATE)
         return path
 
 
+def _carried(path: Path, kind: type[F], anchor: TrustAnchor) -> F:
+    try:
+        return read_carried(read_file(path, CARRIED_MAX), kind, anchor)
+    except LocalMisuse as error:
+        raise LocalMisuse(f"{path}: {error}") from None
+
+
+def _key_in_token(uri: str, password_file: str, algorithm: SignatureAlgorithm) -> TokenKey:
+    """The token's key, made there if it has none of that name."""
+    key = token_key(uri, None, password_file)
+    key.make(algorithm)
+    return key
+
+
 def _fill(path: Path, founding: Founding, admin: Account | None) -> None:
     anchor, signer = founding.anchor, founding.signer
+    assert isinstance(anchor.key, PrivateKey), "it was made a moment ago"
     write_file(path / ANCHOR_KEY, key_to_pem(anchor.key), PRIVATE)
-    write_file(path / "anchor.crt", chain_to_pem([anchor.der]))
-    write_file(path / "signer.key", key_to_pem(signer.key), PRIVATE)
+    write_file(path / ANCHOR, chain_to_pem([anchor.der]))
+    write_file(path / SIGNER_KEY, key_to_pem(signer.key), PRIVATE)
     write_file(path / "signer.crt", chain_to_pem(signer.chain))
     write_document(path / DOCUMENT, founding.document, founding.configuration)
     if admin is None:
         return
+    from p2psip.net.accounts.account_database import AccountDatabase
+
     accounts = AccountDatabase.create(path / ACCOUNTS)
     accounts.add(admin)
     key_hash = public_key_hash(signer.key.public_key())

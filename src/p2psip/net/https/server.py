@@ -29,14 +29,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from p2psip.base.address import unmapped
 from p2psip.base.effects import Ask, Note
 from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.asked.server_errands import CheckPassword, ServerErrand, ServerErrands
 from p2psip.enrollment.form import FORM_SIZE_MAX
-from p2psip.enrollment.passwords import is_password
 from p2psip.enrollment.protocol import AUTHORITY_PATH, DOCUMENT_TYPE, ENROLL_PATH, PKIX_CERT, WELL_KNOWN_PATH
 from p2psip.enrollment.refusals import Unavailable
-from p2psip.enrollment.server import CheckPassword, EnrollmentServer, Post, Respond
+from p2psip.enrollment.server import EnrollmentServer, Post, Respond
 from p2psip.net.sockets.crowd import Crowd, Door
 
 HASHING_THREADS = 2
+ERRAND_THREADS = 4
+"""For the database and who signs: one that is slow does not take a password's turn."""
+
 CONNECTION_LIFETIME_S = 90.0
 STOP_TIMEOUT_S = 3
 
@@ -49,16 +52,25 @@ log = structlog.get_logger("p2psip.enrollment")
 class EnrollmentService:
     """The HTTP application around the core: one future for each request that waits."""
 
-    def __init__(self, core: EnrollmentServer, document: Path, welcome: str, authority: bytes | None = None) -> None:
+    def __init__(
+        self,
+        core: EnrollmentServer,
+        errands: ServerErrands,
+        document: Path,
+        welcome: str,
+        authority: bytes | None = None,
+    ) -> None:
         self._core = core
+        self._errands = errands
         self._document = document
         self._welcome = welcome
         self._authority = authority
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Respond]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._checks: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._hashing = ThreadPoolExecutor(HASHING_THREADS, thread_name_prefix="password")
+        self._others = ThreadPoolExecutor(ERRAND_THREADS, thread_name_prefix="errand")
         self.app = Starlette(
             routes=[
                 Route(WELL_KNOWN_PATH, self._get_configuration, methods=["GET"]),
@@ -74,6 +86,7 @@ class EnrollmentService:
         if self._timer is not None:
             self._timer.cancel()
         self._hashing.shutdown(wait=False, cancel_futures=True)
+        self._others.shutdown(wait=False, cancel_futures=True)
 
     async def _get_configuration(self, request: Request) -> Response:
         try:
@@ -124,10 +137,10 @@ class EnrollmentService:
             match effect:
                 case Respond():
                     self._respond(effect)
-                case Ask(token, CheckPassword() as check, _):
-                    task = asyncio.create_task(self._check(token, check))
-                    self._checks.add(task)
-                    task.add_done_callback(self._checks.discard)
+                case Ask(token, errand, _) if isinstance(errand, ServerErrand):
+                    task = asyncio.create_task(self._run(token, errand))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
                 case Note(event, facts, is_warning):
                     (log.warning if is_warning else log.info)(event, **facts)
         self._arm()
@@ -138,10 +151,10 @@ class EnrollmentService:
         if future is not None and not future.done():
             future.set_result(answer)
 
-    async def _check(self, token: int, check: CheckPassword) -> None:
-        """scrypt takes a tenth of a second and more: in a thread of its own."""
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._hashing, is_password, check.password, check.kept)
+    async def _run(self, token: int, errand: ServerErrand) -> None:
+        """scrypt takes a tenth of a second and more, a database as long as it wants: in threads of their own."""
+        threads = self._hashing if isinstance(errand, CheckPassword) else self._others
+        answer = await asyncio.get_running_loop().run_in_executor(threads, self._errands.run, errand)
         self._core.handle_answer(token, answer, time.monotonic())
         self._drain()
 

@@ -17,6 +17,7 @@ from p2psip.base.ids import NodeId
 from p2psip.reload.security.certificates import CONFIGURATION_SIGNER, X509_ERRORS, fingerprint
 from p2psip.reload.security.keys import PrivateKey, PublicKey, algorithm_of, generate_key
 from p2psip.reload.security.reload_uri import node_uri
+from p2psip.reload.security.signing_keys import IssuerKey, signed
 from p2psip.reload.wire.common import SignatureAlgorithm
 
 DAY_S = 86400.0
@@ -46,7 +47,7 @@ class TrustAnchor:
     """The key and the certificate that all members of an overlay trust; `rng` makes serial numbers."""
 
     overlay: str
-    key: PrivateKey = field(repr=False)
+    key: IssuerKey = field(repr=False)
     certificate: x509.Certificate = field(repr=False)
     url: str | None = None
     """Where its certificate can be got, by who does not have it: told in what it issues, if it is below another."""
@@ -73,7 +74,7 @@ class TrustAnchor:
         return cls(overlay, key, builder.sign(key, hashes.SHA256()))
 
     @classmethod
-    def load(cls, overlay: str, key: PrivateKey, certificate: bytes) -> TrustAnchor:
+    def load(cls, overlay: str, key: IssuerKey, certificate: bytes) -> TrustAnchor:
         """The trust anchor with this certificate (PEM or DER); LocalMisuse if the key is another's."""
         try:
             is_pem = certificate.lstrip().startswith(b"-----")
@@ -85,10 +86,11 @@ class TrustAnchor:
         return cls(overlay, key, anchor)
 
     def delegate(
-        self, name: str, rng: random.Random, validity: Validity, *, key: PrivateKey | None = None
+        self, name: str, rng: random.Random, validity: Validity, *, key: IssuerKey | None = None
     ) -> TrustAnchor:
         """An authority below this one, for a server that makes certificates every day while this key is locked away.
 
+        Raises SigningFailed, as all that signs, if this key is in a token that does not sign.
         Its members bring its certificate with theirs; the document names this one. With `key` it is renewed.
         """
         key = key or generate_key(algorithm_of(self.key.public_key()))
@@ -100,7 +102,7 @@ class TrustAnchor:
             .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
-        return TrustAnchor(self.overlay, key, builder.sign(self.key, hashes.SHA256()))
+        return TrustAnchor(self.overlay, key, signed(builder, self.key))
 
     @property
     def is_delegated(self) -> bool:
@@ -169,7 +171,7 @@ class TrustAnchor:
             where = x509.UniformResourceIdentifier(self.url)
             access = x509.AccessDescription(AuthorityInformationAccessOID.CA_ISSUERS, where)
             builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
-        return builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+        return signed(builder, self.key).public_bytes(serialization.Encoding.DER)
 
     def _within(self, validity: Validity) -> Validity:
         """No certificate outlives its issuer, nor is older."""

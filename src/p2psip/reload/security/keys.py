@@ -54,12 +54,13 @@ def key_to_pem(key: PrivateKey) -> bytes:
     )
 
 
-def key_from_pem(pem: bytes) -> PrivateKey:
-    """The key in a PEM file; LocalMisuse if it holds none that RELOAD can use."""
+def key_from_pem(pem: bytes, password: bytes | None = None) -> PrivateKey:
+    """The key in a PEM file; LocalMisuse if it holds none that RELOAD can use, or not with this password."""
     try:
-        key = serialization.load_pem_private_key(pem, password=None)
+        key = serialization.load_pem_private_key(pem, password)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise LocalMisuse("the key file holds no unencrypted private key in PEM") from None
+        kind = "unencrypted private key in PEM" if password is None else "private key that this password opens"
+        raise LocalMisuse(f"the key file holds no {kind}") from None
     if isinstance(key, PrivateKey) and usable(key.public_key()) is not None:
         return key
     raise LocalMisuse("the key must be ECDSA on P-256 or RSA of 2048 to 4096 bits")

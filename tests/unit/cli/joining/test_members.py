@@ -32,7 +32,7 @@ def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OverlayDirectory
     accounts.add(Account(ALICE, ""))
     for number, user in enumerate((ALICE, GARDEN), start=1):
         assert accounts.record(Issue(ALICE, user, bytes([number]), (node_id(number),), b"", now + 1000.0))
-    assert accounts.apply(Applicant(VALLEY, VALLEY, b"v", now, "192.0.2.7"))
+    assert accounts.apply(Applicant(VALLEY, VALLEY, b"v", now, "192.0.2.7"), 1)
     return made
 
 

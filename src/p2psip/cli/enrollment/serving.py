@@ -1,4 +1,4 @@
-"""`p2psip enrollment`: the server at which members enroll."""
+"""`p2psip enrollment serve` and `delegate`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-HELP = "Run the server at which people and peers become members of an overlay."
+from p2psip.base.errors import LocalMisuse
 
 SERVE_HELP = """Run the enrollment server of an overlay, in the foreground.
 
@@ -28,17 +28,21 @@ OUT gets an authority of its own, below the trust anchor, the configuration and 
 that is to serve, and keep DIR, whose keys make and end everything, where no network reaches it. `p2psip user` works on
 OUT, `p2psip overlay` on DIR, whose config.xml is carried over after each change. Make another one before it ends.
 
-Example:
+With --key the authority's key is in a token (PKCS#11), where it is made, unless it is there; OUT says where, and in
+which file the PIN is. With --offline there is no such authority: OUT collects requests, `enrollment requests` writes
+them into a file, `enrollment sign` signs them, on DIR, and `enrollment return` takes the certificates back.
+
+Examples:
 
 \b
     p2psip enrollment delegate ./club ./server --days 730
+    p2psip enrollment delegate ./club ./server --password-file /etc/p2psip/pin \\
+        --key 'pkcs11:token=club;object=server?module-path=/usr/lib/softhsm/libsofthsm2.so'
+    p2psip enrollment delegate ./club ./server --offline
     p2psip enrollment serve ./server
 """
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, help=HELP)
 
-
-@app.command(help=SERVE_HELP)
 def serve(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of the overlay.")],
     listen: Annotated[
@@ -58,21 +62,29 @@ def serve(
     asyncio.run(EnrollmentDaemon(directory, listen, certificate_days).run())
 
 
-@app.command(help=DELEGATE_HELP)
 def delegate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of the overlay.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A directory that does not exist yet.")],
     days: Annotated[int, typer.Option(min=1, max=3650, help="How long the authority is valid.")] = 730,
+    key: Annotated[str, typer.Option(metavar="pkcs11:...", help="The token that has its key (RFC 7512).")] = "",
+    password_file: Annotated[str, typer.Option(metavar="FILE", help="File whose first line is the token's PIN.")] = "",
+    offline: Annotated[bool, typer.Option("--offline", help="Sign what is requested in DIR, by hand.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Make it."""
     import random
     import time
 
+    from p2psip.net.disk.enrollment_file import OFFLINE
     from p2psip.net.disk.overlay_directory import OverlayDirectory
     from p2psip.reload.security.authority import DAY_S
 
-    made = OverlayDirectory(directory).delegate(out, random.SystemRandom(), time.time(), days * DAY_S)
+    if offline and key:
+        raise LocalMisuse("--offline goes without --key")
+    now, lifetime_s = time.time(), days * DAY_S
+    key = OFFLINE if offline else key
+    overlay = OverlayDirectory(directory)
+    made = overlay.delegate(out, random.SystemRandom(), now, lifetime_s, key=key, password_file=password_file)
     facts = {"directory": str(out), "authority": made.anchor().fingerprint, "days": days}
     text = f"{out} is for an enrollment server without the trust anchor's key:\n  p2psip enrollment serve {out}"
     print(json.dumps(facts) if as_json else text)

@@ -1,0 +1,1 @@
+"""How a store of an older release becomes one of this release (Alembic)."""

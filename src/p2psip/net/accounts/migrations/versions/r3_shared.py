@@ -1,0 +1,28 @@
+"""What several instances of a server share: attempts that count, requests that wait for being signed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "3"
+down_revision = "2"
+
+
+def upgrade() -> None:
+    """Releases before kept the attempts in memory, and signed at once."""
+    op.create_table(
+        "attempt",
+        sa.Column("mark", sa.LargeBinary, primary_key=True),
+        sa.Column("whole_at_ms", sa.BigInteger, nullable=False),
+        sa.Index("attempt_whole_at_ms", "whole_at_ms"),
+    )
+    op.create_table(
+        "request",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("holding", sa.Integer, sa.ForeignKey("holding.id", ondelete="CASCADE"), nullable=False, unique=True),
+        sa.Column("csr", sa.LargeBinary, nullable=False),
+        sa.Column("node_ids", sa.Text, nullable=False),
+        sa.Column("date", sa.Double, nullable=False),
+        sqlite_autoincrement=True,
+    )
