@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from p2psip.base.errors import LocalMisuse
@@ -32,6 +32,7 @@ from p2psip.net.accounts.account_tables import (
     INVITATION_USE,
     NODE,
     REQUEST,
+    REVOCATION,
 )
 from p2psip.net.accounts.admission_database import AdmissionDatabase
 
@@ -181,11 +182,12 @@ class AccountDatabase(AdmissionDatabase):
         self._engine.write(collected.on_conflict_do_update(index_elements=["holding"], set_=wanted))
 
     def collected(self) -> list[CollectedRequest]:
-        """What is to be signed elsewhere, the oldest first."""
+        """What is to be signed elsewhere, the oldest first; not of who has been revoked meanwhile."""
         said = REQUEST.c
         columns = select(said.id, ACCOUNT.c.name, HOLDING.c.user, said.node_ids, said.csr, said.date)
         joined = REQUEST.join(HOLDING, HOLDING.c.id == said.holding).join(ACCOUNT, ACCOUNT.c.id == HOLDING.c.account)
-        rows = self._engine.rows(columns.select_from(joined).order_by(said.id))
+        out = exists().where(REVOCATION.c.member.in_([ACCOUNT.c.name, HOLDING.c.user]))
+        rows = self._engine.rows(columns.select_from(joined).where(~out).order_by(said.id))
         return [
             CollectedRequest(row.id, row.name, row.user, tuple(row.node_ids.split()), row.csr, row.date) for row in rows
         ]

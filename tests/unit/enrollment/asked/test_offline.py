@@ -14,6 +14,7 @@ from accounts import CHEAP, accounts, settled
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
+from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.asked.offline import (
     CertificatesFile,
     CollectedRequest,
@@ -28,6 +29,7 @@ from p2psip.enrollment.csr import make_request
 from p2psip.enrollment.invitations import Invitation, token_hash
 from p2psip.enrollment.server import EnrollmentPolicy, EnrollmentServer, Post, Respond
 from p2psip.net.accounts.account_database import AccountDatabase
+from p2psip.reload.config.configuration import DomainRestriction
 from p2psip.reload.security.authority import DAY_S, TrustAnchor, Validity
 from p2psip.reload.security.certificates import read_leaf
 from p2psip.sim.membership import DATE, OVERLAY, Club, key, node_id
@@ -135,6 +137,22 @@ def test_a_request_whose_account_goes_is_gone(office: Office) -> None:
     assert office.ask().body == b"failed_authentication"
 
 
+def test_who_is_to_be_approved_is_collected_after_that_and_who_is_revoked_no_more(office: Office) -> None:
+    office.store.add(Account(f"admin@{OVERLAY}", "", is_admin=True))
+    office.store.require_approval(required=True)
+    assert office.ask(invitation=TOKEN.hex()).body.startswith(b"approval_pending")
+    assert office.file().requests == ()
+    office.store.approve(VALLEY, DATE)
+    assert office.ask().body == b"waiting_for_signature"
+    signed = office.sign()
+    office.store.revoke(VALLEY, DATE, DATE + 60.0)
+    assert (office.file().requests, office.take(signed)) == ((), [])
+    assert office.ask().body == b"membership_revoked"
+    office.store.reinstate(VALLEY)
+    assert office.take(signed) == [True]
+    assert office.ask().status == 200
+
+
 def request(**changes: object) -> CollectedRequest:
     """One that would be signed but for its changes."""
     asked = CollectedRequest(1, VALLEY, VALLEY, (str(node_id(5)),), make_request(key(), VALLEY), DATE)
@@ -172,6 +190,14 @@ def test_what_is_signed_is_a_member_and_nothing_more() -> None:
     (signed,) = sign_collected(club.anchor, club.configuration, file, random.Random(1), YEAR).certificates
     member = club.verifier.check([signed.certificate], DATE, True)
     assert (member.user, member.node_ids, member.signs_configurations) == (VALLEY, (node_id(5),), False)
+
+
+def test_a_user_of_a_further_domain_is_signed_where_the_overlay_hosts_it() -> None:
+    club, bob = Club.of(), "bob@other.example"
+    hosting = replace(club.configuration, domain_restriction=DomainRestriction(True, (OVERLAY, "other.example")))
+    file = RequestsFile(OVERLAY, club.anchor.fingerprint, (request(user=bob, csr=make_request(key(), bob)),))
+    (signed,) = sign_collected(club.anchor, hosting, file, random.Random(1), YEAR).certificates
+    assert read_leaf(signed.certificate, 16).user == bob
 
 
 def test_what_comes_back_is_what_was_asked_for(office: Office) -> None:
