@@ -9,18 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from postgresql import cluster
 from sqlalchemy import text
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
-from p2psip.enrollment.accounts import Account, HeldNode, Holding, Issue
+from p2psip.enrollment.accounts import Account, HeldNode, Holding, Issue, StoreFailed
 from p2psip.enrollment.admission import Applicant
+from p2psip.enrollment.asked.audit import TEXT_MAX, AuditEntry
 from p2psip.enrollment.asked.guesses import WRONG_HERE, WRONG_OF_ACCOUNT, WRONG_OF_SOURCE, Guesser
 from p2psip.enrollment.invitations import Invitation
+from p2psip.net.accounts import account_engine, audit_table
 from p2psip.net.accounts.account_database import AccountDatabase
 from p2psip.net.accounts.account_engine import AccountEngine
 from p2psip.net.accounts.account_tables import METADATA
+from p2psip.net.accounts.audit_table import operator
 from p2psip.sim.membership import DATE, OVERLAY, node_id
 
 ALICE = Account(f"alice@{OVERLAY}", "hash a", quota=3, created=DATE)
@@ -364,3 +371,85 @@ def test_all_of_it_is_copied_into_another_one(database: AccountDatabase, opener:
     assert copied.record(issue(GARDEN, node_id(3), account=GARDEN, key=b"z"))
     assert copied.invite(Invitation(ALICE.name, DATE + 10), b"other").number == invitation.number + 1
     copied.close()
+
+
+def test_the_audit_log_tells_what_was_done(database: AccountDatabase) -> None:
+    """In the order in which it was; with where a requester was, and which user gave a command."""
+    invitation = database.invite(Invitation(ALICE.name, DATE + 10, created=DATE), b"hash")
+    new = Issue(GARDEN, GARDEN, b"k", (node_id(1),), b"certificate", DATE + 10, DATE, source="192.0.2.7")
+    assert database.redeem(invitation, Account(GARDEN, "", created=DATE), new, DATE)
+    assert not database.record(issue(ADMIN.name)), "what did not happen is not told"
+    database.set_password(ALICE.name, "other")
+    database.withdraw(invitation.number)
+    database.refused(AuditEntry("refused", DATE, "192.0.2.9", "x\0y" * 999, ALICE.name, "failed_authentication"))
+    database.remove(GARDEN, DATE)
+    told = [(entry.event, entry.account) for entry in database.audit()]
+    assert told == [
+        ("added", ALICE.name),
+        ("added", ADMIN.name),
+        ("invited", ALICE.name),
+        ("issued", GARDEN),
+        ("admitted", GARDEN),
+        ("password", ALICE.name),
+        ("withdrawn", ""),
+        ("refused", ("x\ufffdy" * 999)[:TEXT_MAX]),
+        ("removed", GARDEN),
+    ]
+    entries = database.audit(GARDEN)
+    assert [entry.event for entry in entries] == ["issued", "admitted", "removed"]
+    assert (entries[0].actor, entries[0].details, entries[0].date) == ("192.0.2.7", str(node_id(1)), DATE)
+    assert entries[1].details == f"by invitation {invitation.number} of {ALICE.name}"
+    assert entries[2].actor == operator()
+    assert [entry.event for entry in database.audit(ALICE.name, 2)] == ["password", "refused"]
+    assert "hash" not in str(database.audit())
+
+
+def test_refusals_make_room_for_refusals(database: AccountDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_table, "TIDIED_EVERY", 10)
+    monkeypatch.setattr(audit_table, "REFUSALS_MAX", 15)
+    for number in range(60):
+        database.refused(AuditEntry("refused", DATE, f"192.0.2.{number}"))
+    events = [entry.event for entry in database.audit()]
+    assert events.count("added") == 2
+    assert 15 <= events.count("refused") <= 25
+    assert database.audit(last=1)[0].actor == "192.0.2.59"
+
+
+@pytest.mark.slow(20)
+def test_a_primary_that_has_become_a_replica_is_left(postgresql_url: str) -> None:
+    """Old connections stay with it for ever otherwise: the second attempt finds who is the primary now."""
+    operator = AccountEngine.connect(postgresql_url)
+
+    def set_read_only(*, is_on: bool) -> None:
+        on = "on" if is_on else "off"
+        operator.atomically(
+            lambda: operator.write(text(f"ALTER DATABASE club SET default_transaction_read_only = {on}"))
+        )
+
+    set_read_only(is_on=True)
+    database = AccountDatabase(AccountEngine.connect(postgresql_url))
+    assert database.account(GARDEN) is None
+    set_read_only(is_on=False)
+    with pytest.raises(StoreFailed, match="read-only transaction"):
+        database.add(Account(GARDEN, "x"))
+    database.add(Account(GARDEN, "x"))
+    database.remove(GARDEN, DATE)
+    database.close()
+    operator.close()
+
+
+@pytest.mark.slow(20)
+def test_migrations_make_the_same_tables_as_a_new_database_has(postgresql_url: str) -> None:
+    """From nothing, one after the other; types, indexes and constraints are looked at as well."""
+    engine = AccountEngine.connect(postgresql_url)
+    config = Config()
+    config.set_main_option("script_location", str(Path(account_engine.__file__).with_name("migrations")))
+    with engine.transaction() as connection:
+        METADATA.drop_all(connection)
+        connection.execute(text("DELETE FROM alembic_version"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        compared = compare_metadata(MigrationContext.configure(connection), METADATA)
+        assert compared == []
+    engine.close()
+    AccountEngine.connect(postgresql_url).close()

@@ -71,5 +71,8 @@ def test_two_machines_join_and_who_has_the_key_signs_by_hand(tmp_path: Path) -> 
     finally:
         os.kill(running.pid, signal.SIGTERM)
         running.communicate(timeout=60)
+    told = json.loads(p2psip("enrollment", "audit", server, "--json"))
+    assert [entry["event"] for entry in told if entry["user"].startswith("peer-")] == ["requested"] * 2
+    assert [entry["event"] for entry in told][-2:] == ["signed"] * 2
     outcomes = [json.loads(line).get("outcome") for line in (tmp_path / "log").read_text().splitlines()]
     assert [each for each in outcomes if each] == ["waiting_for_signature"] * 2 + ["issued"] * 2

@@ -46,6 +46,8 @@ class Issue:
     """When; both in seconds since 1970-01-01 UTC."""
     request: bytes = field(default=b"", repr=False)
     """The CSR in DER, where the certificate is to be made elsewhere: then that is b""."""
+    source: str = ""
+    """Where it was asked for, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True)

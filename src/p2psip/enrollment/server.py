@@ -32,6 +32,7 @@ from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account, Issue, StoreFailed
 from p2psip.enrollment.admission import Applicant, check_room, is_another_s
+from p2psip.enrollment.asked.audit import AuditEntry
 from p2psip.enrollment.asked.guesses import Guesser
 from p2psip.enrollment.asked.server_errands import (
     Apply,
@@ -39,6 +40,7 @@ from p2psip.enrollment.asked.server_errands import (
     CheckPassword,
     Known,
     LookUp,
+    NoteRefusal,
     Refund,
     ServerErrand,
     WriteDown,
@@ -277,8 +279,16 @@ class EnrollmentServer:
         kept = known.account.password_hash if known.account else ""
         is_right: bool = yield CheckPassword(password, kept or self._nobody)
         if not kept or not is_right:
-            raise FailedAuthentication("wrong password" if known.account else "no such account")
+            refusal = FailedAuthentication("wrong password" if known.account else "no such account")
+            yield from self._tell(case, refusal)
+            raise refusal
         yield Refund(guesser, case.date)
+
+    def _tell(self, case: _Case, refusal: EnrollmentRejected) -> Work:
+        """Whoever may have guessed stands in the audit log: as often as he may guess."""
+        yield NoteRefusal(
+            AuditEntry("refused", case.date, case.source, case.account, case.user, f"{refusal.token}: {refusal}")
+        )
 
     def _admit(self, case: _Case, form: EnrollmentForm, token: bytes, request: CertificateRequest) -> Work:
         """Whom an invitation lets in; what it let in before, and lost the answer, as a renewal."""
@@ -286,7 +296,8 @@ class EnrollmentServer:
         claim = self._admitting(case, request)
         try:
             claim((yield from self._look_up(case, request, token, guesser)))
-        except NO_INVITATION:
+        except NO_INVITATION as refusal:
+            yield from self._tell(case, refusal)
             raise
         except UsernameNotAvailable:
             yield Refund(guesser, case.date)
@@ -414,7 +425,7 @@ class EnrollmentServer:
             certificate, collected = b"", request.der
             if not self._policy.is_offline:
                 certificate, collected = (yield Certify(request.key, request.user, node_ids, validity)), b""
-            issue = Issue(*who, certificate, validity.ends, case.date, collected)
+            issue = Issue(*who, certificate, validity.ends, case.date, collected, case.source)
             if (yield WriteDown(issue, account, invitation)):
                 if collected:
                     raise WaitingForSignature("its certificate is to be signed: `p2psip enrollment requests`")

@@ -492,3 +492,16 @@ def test_passwords_show_nowhere(bench: Bench) -> None:
 def test_serial_numbers_differ(bench: Bench) -> None:
     issued = [x509.load_der_x509_certificate(bench.ask().body).serial_number for _ in range(5)]
     assert len(set(issued)) == 5
+
+
+def test_the_audit_log_has_what_was_issued_and_who_may_have_guessed(bench: Bench) -> None:
+    """As often as somebody may guess, and no more often; and never what he tried."""
+    bench.enroll("peer-garden")
+    for number in range(12):
+        bench.refusal(password=f"guess {number}")
+    entries = [entry for entry in bench.store.audit() if entry.event != "added"]
+    assert [entry.event for entry in entries] == ["issued"] + ["refused"] * 10
+    assert {entry.actor for entry in entries} == {"192.0.2.1"}
+    assert {entry.account for entry in entries} == {f"alice@{OVERLAY}"}
+    assert entries[-1].details == "failed_authentication: wrong password"
+    assert "guess" not in str(entries)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from accounts import settled
 from enrollment_door import ALICE, HOUR_S, TOKEN, Door
 
 from p2psip.base.effects import Ask
@@ -60,7 +61,7 @@ def test_an_account_without_a_password_lets_nobody_in_by_one(door: Door) -> None
     assert check.question.kept
     # Whatever the check says.
     door.server.handle_answer(check.token, True, door.now)
-    (answer, _) = door.server.drain()
+    (answer, _) = settled(door.server, door.errands, door.now)
     assert isinstance(answer, Respond)
     assert answer.body == b"failed_authentication"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from p2psip.cli.enrollment.audit import AUDIT_HELP, audit
 from p2psip.cli.enrollment.serving import DELEGATE_HELP, SERVE_HELP, delegate, serve
 from p2psip.cli.enrollment.signing import (
     PROTECT_HELP,
@@ -27,6 +28,7 @@ app.command(help=PROTECT_HELP)(protect)
 app.command(help=REQUESTS_HELP)(requests)
 app.command(help=SIGN_HELP)(sign)
 app.command(name="return", help=RETURN_HELP)(return_)
+app.command(help=AUDIT_HELP)(audit)
 app.command(help=BACKUP_HELP)(backup)
 app.command(help=RESTORE_HELP)(restore)
 app.command(help=MOVE_HELP)(move)

@@ -25,7 +25,7 @@ RESTORE_HELP = """Put what `backup` has written back in the place of the account
 
 Stop the server first. Where the accounts are in PostgreSQL, or are to be (--database), give an empty database. Where
 they are in the directory, what was there stays beside it as accounts.db.before. Who got a certificate after the backup
-was made is not in it: such certificates stay valid, and their names could be had by others. So look at the log.
+was made is not in it: such certificates stay valid, and their names could be had by others. Look at the server's log.
 
 Example:
 

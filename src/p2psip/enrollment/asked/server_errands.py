@@ -15,6 +15,7 @@ from typing import Protocol
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, AccountStore, Holding, Issue, StoreFailed
 from p2psip.enrollment.admission import AdmissionStore, Applicant, MemberStanding, standing_of
+from p2psip.enrollment.asked.audit import AuditEntry, AuditStore
 from p2psip.enrollment.asked.guesses import Guesser, GuessStore
 from p2psip.enrollment.invitations import Invitation, InvitationStore
 from p2psip.enrollment.passwords import is_password
@@ -106,10 +107,17 @@ class Apply:
     """How many may wait on its account."""
 
 
-ServerErrand = CheckPassword | LookUp | Refund | Certify | WriteDown | Apply
+@dataclass(frozen=True, slots=True)
+class NoteRefusal:
+    """Write a refusal into the audit log. The answer is None."""
+
+    entry: AuditEntry
 
 
-class MembershipStore(AccountStore, InvitationStore, AdmissionStore, GuessStore, Protocol):
+ServerErrand = CheckPassword | LookUp | Refund | Certify | WriteDown | Apply | NoteRefusal
+
+
+class MembershipStore(AccountStore, InvitationStore, AdmissionStore, GuessStore, AuditStore, Protocol):
     """All that the server remembers."""
 
     def moment(self) -> AbstractContextManager[None]:
@@ -140,6 +148,9 @@ class ServerErrands:
                 return self._look_up(errand)
             case Refund(guesser, date):
                 self._store.refund(guesser, date)
+                return None
+            case NoteRefusal(entry):
+                self._store.refused(entry)
                 return None
             case Certify(key, user, node_ids, validity):
                 return self._anchor.issue(key, user, node_ids, self._rng, validity)

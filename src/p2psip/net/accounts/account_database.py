@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, HeldNode, Holding, Issue
+from p2psip.enrollment.asked.audit import AuditEntry
 from p2psip.enrollment.asked.guesses import Charged, Guesser
 from p2psip.enrollment.asked.offline import CollectedRequest
 from p2psip.enrollment.invitations import Invitation, InvitationUse, Invited
@@ -35,6 +36,7 @@ from p2psip.net.accounts.account_tables import (
     REVOCATION,
 )
 from p2psip.net.accounts.admission_database import AdmissionDatabase
+from p2psip.net.accounts.audit_table import AuditTable
 
 _HELD = NODE.join(HOLDING, HOLDING.c.id == NODE.c.holding).join(ACCOUNT, ACCOUNT.c.id == HOLDING.c.account)
 _OWNED = HOLDING.join(ACCOUNT, ACCOUNT.c.id == HOLDING.c.account)
@@ -66,6 +68,7 @@ class AccountDatabase(AdmissionDatabase):
         self._engine = engine
         self._revoked = revoked
         self._upsert = _upsert_of(engine)
+        self._audit = AuditTable(engine)
 
     @classmethod
     def create(cls, path: Path) -> AccountDatabase:
@@ -174,6 +177,9 @@ class AccountDatabase(AdmissionDatabase):
         (holding,) = self._engine.write(certified.returning(HOLDING.c.id)).one()
         if issue.request:
             self._collect(issue, holding)
+        node_ids = " ".join(map(str, issue.node_ids))
+        event = "requested" if issue.request else "issued"
+        self._audit.write(AuditEntry(event, issue.issued, issue.source, issue.account, issue.user, node_ids))
         return self._record_nodes(issue, holding)
 
     def _collect(self, issue: Issue, holding: int) -> None:
@@ -204,6 +210,7 @@ class AccountDatabase(AdmissionDatabase):
             self._engine.write(certified)
             self._engine.write(update(NODE).where(NODE.c.node_id.in_(ids)).values(not_after=not_after))
             self._engine.write(delete(REQUEST).where(REQUEST.c.id == number))
+            self._audit.by_operator("signed", details=f"request {number}: {asked.node_ids}")
             return True
 
         return self._engine.atomically(deliver)
@@ -240,8 +247,15 @@ class AccountDatabase(AdmissionDatabase):
             "expires": invitation.expires,
         }
         written = insert(INVITATION).values(values).returning(INVITATION.c.id)
-        number: int = self._engine.atomically(lambda: self._engine.write(written).scalar_one())
-        return replace(invitation, number=number)
+
+        def invite() -> int:
+            number: int = self._engine.write(written).scalar_one()
+            whom = "machines" if invitation.admits_machine else "lines"
+            details = f"invitation {number} for {invitation.uses} {whom}"
+            self._audit.by_operator("invited", invitation.inviter, invitation.user, details)
+            return number
+
+        return replace(invitation, number=self._engine.atomically(invite))
 
     def invitation(self, token_hash: bytes) -> Invitation | None:
         """The invitation with this token."""
@@ -260,8 +274,13 @@ class AccountDatabase(AdmissionDatabase):
     def withdraw(self, number: int) -> None:
         """Whom an invitation has admitted stays, and nobody else comes; LocalMisuse if there is no such one."""
         withdrawn = update(INVITATION).where(INVITATION.c.id == number).values(is_withdrawn=True)
-        if not self._engine.atomically(lambda: self._engine.write(withdrawn).rowcount):
-            raise LocalMisuse(f"there is no invitation {number}: `p2psip invite --list` lists them")
+
+        def withdraw() -> None:
+            if not self._engine.write(withdrawn).rowcount:
+                raise LocalMisuse(f"there is no invitation {number}: `p2psip invite --list` lists them")
+            self._audit.by_operator("withdrawn", details=f"invitation {number}")
+
+        self._engine.atomically(withdraw)
 
     def redeem(self, invitation: Invitation, account: Account, issue: Issue, date: float) -> bool:
         """Remember whom it has admitted; False if somebody else came first."""
@@ -283,6 +302,8 @@ class AccountDatabase(AdmissionDatabase):
             raise _NotToBeHad
         use = {"invitation": invitation.number, "user": issue.user, "key_hash": issue.key_hash, "date": date}
         self._engine.write(insert(INVITATION_USE).values(use))
+        details = f"by invitation {invitation.number} of {invitation.inviter}"
+        self._audit.write(AuditEntry("admitted", date, issue.source, issue.account, issue.user, details))
         return True
 
     def invited(self) -> list[Invited]:
@@ -312,6 +333,7 @@ class AccountDatabase(AdmissionDatabase):
             if (owner := self.owner(account.name)) is not None:
                 raise LocalMisuse(f"the name {account.name} belongs to the account {owner}")
             self._insert(account)
+            self._audit.by_operator("added", account.name, details="administrator" if account.is_admin else "")
 
         self._engine.atomically(add)
 
@@ -328,8 +350,13 @@ class AccountDatabase(AdmissionDatabase):
     def set_password(self, name: str, password_hash: str) -> None:
         """Another password; LocalMisuse if there is no such account."""
         changed = update(ACCOUNT).where(ACCOUNT.c.name == name).values(password_hash=password_hash)
-        if not self._engine.atomically(lambda: self._engine.write(changed).rowcount):
-            raise LocalMisuse(f"there is no account {name}")
+
+        def change() -> None:
+            if not self._engine.write(changed).rowcount:
+                raise LocalMisuse(f"there is no account {name}")
+            self._audit.by_operator("password", name)
+
+        self._engine.atomically(change)
 
     def remove(self, name: str, date: float) -> list[HeldNode]:
         """No more account, no more renewals; returns the Node-IDs that it held."""
@@ -345,9 +372,18 @@ class AccountDatabase(AdmissionDatabase):
             users = self._engine.rows(select(HOLDING.c.user).select_from(_OWNED).where(ACCOUNT.c.name == name))
             self._engine.write(delete(ACCOUNT).where(ACCOUNT.c.name == name))
             self._forget(name, [row.user for row in users])
+            self._audit.by_operator("removed", name, details=" ".join(str(each.node_id) for each in held))
             return held
 
         return self._engine.atomically(remove)
+
+    def refused(self, entry: AuditEntry) -> None:
+        """Remember that somebody was refused."""
+        self._engine.counting(lambda: self._audit.write_refusal(entry))
+
+    def audit(self, about: str = "", last: int | None = None) -> list[AuditEntry]:
+        """What happened, the oldest first: all, or about a user or account, and the last so many."""
+        return self._audit.read(about, last)
 
     def charge(self, guesser: Guesser, date: float) -> float:
         """Charge an attempt; or charge nothing, and return how many seconds are to be waited, if none is left."""

@@ -58,6 +58,9 @@ PAUSE_S: Final = 0.01
 _IN_THE_WAY: Final = ("40001", "40P01")
 """PostgreSQL's codes: serialization_failure, deadlock_detected."""
 
+_READ_ONLY: Final = "25006"
+"""read_only_sql_transaction: who was the primary is a replica now."""
+
 _MIGRATION_LOCK: Final = 0x50325041
 """Of several instances that start, one migrates."""
 
@@ -208,12 +211,17 @@ class AccountEngine:
         if held is not None:
             yield held
             return
-        with _told(), engine.connect() as connection, connection.begin():
-            self._here.connection = connection
-            try:
-                yield connection
-            finally:
-                self._here.connection = None
+        try:
+            with _told(), engine.connect() as connection, connection.begin():
+                self._here.connection = connection
+                try:
+                    yield connection
+                finally:
+                    self._here.connection = None
+        except _ReadOnly:
+            # What is connected stays with it; a new connection finds the new primary.
+            self._engine.dispose()
+            raise
 
     def _bring_up(self, name: str) -> None:
         """A file of an older release becomes one of this."""
@@ -239,6 +247,10 @@ class _Again(StoreFailed):
     """Another transaction got in the way."""
 
 
+class _ReadOnly(StoreFailed):
+    """This one takes nothing down any more."""
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """What the database says becomes StoreFailed, in one line; but for IntegrityError, which is an answer."""
@@ -248,10 +260,10 @@ def _told() -> Iterator[None]:
         raise
     except SQLAlchemyError as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        if getattr(cause, "sqlstate", None) in _IN_THE_WAY:
-            raise _Again("the account database fails: another transaction got in the way") from None
+        code = getattr(cause, "sqlstate", None)
+        kind = _Again if code in _IN_THE_WAY else _ReadOnly if code == _READ_ONLY else StoreFailed
         said = " ".join(str(cause).split()) or type(cause).__name__
-        raise StoreFailed(f"the account database fails: {said}") from None
+        raise kind(f"the account database fails: {said}") from None
 
 
 def _make_tables(connection: Connection) -> None:

@@ -138,5 +138,18 @@ REVOCATION = Table(
     Column("node_ids", Words, nullable=False),
 )
 
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("event", Words, nullable=False),
+    Column("date", Double, nullable=False),
+    Column("actor", Words, nullable=False),
+    Column("account", Words, nullable=False),
+    Column("user", Words, nullable=False),
+    Column("details", Words, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 VERSION = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 """Alembic's own."""

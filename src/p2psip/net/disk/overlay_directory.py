@@ -70,6 +70,7 @@ SIGNER_KEY = "signer.key"
 SERVER = "server.pem"
 SERVING = "enrollment.lock"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
+BACKUP_MAX = 1 << 30
 CARRIED_MAX = 64 << 20
 """Of a file with requests or certificates: some ten thousand."""
 
@@ -182,7 +183,13 @@ class OverlayDirectory:
         """
         from p2psip.net.accounts.account_database import AccountDatabase
 
-        self._replace_accounts(AccountDatabase.open(path), database)
+        # What is restored may be of an older release, on a medium that is not to be written.
+        copied = self.path / f".{ACCOUNTS}.restored"
+        try:
+            write_file(copied, read_file(path, BACKUP_MAX), PRIVATE)
+            self._replace_accounts(AccountDatabase.open(copied), database)
+        finally:
+            copied.unlink(missing_ok=True)
 
     def move(self, database: str) -> None:
         """The accounts get into an empty PostgreSQL database, or back into the directory (""). Raises LocalMisuse."""

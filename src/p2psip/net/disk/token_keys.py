@@ -158,9 +158,12 @@ class TokenKey:
         raise AssertionError("it has returned or raised")
 
     def _forget(self, pkcs11: Any) -> None:
-        # Nothing of the old session is of use any more, not even its end.
+        # Nothing of the old session is of use any more, not even its end; and some libraries find a token that is back
+        # only when they begin anew.
         with contextlib.suppress(pkcs11.PKCS11Error):
             self._close()
+        with contextlib.suppress(RuntimeError):
+            pkcs11.lib(self._place.module).reinitialize()
 
     def _words(self, error: Exception) -> str:
         said = " ".join(str(error).split())

@@ -1,4 +1,5 @@
-"""What several instances of a server share: attempts that count, requests that wait for being signed."""
+"""What several instances of a server share: attempts that count, requests that wait for being signed, the
+audit log."""
 
 from __future__ import annotations
 
@@ -24,5 +25,16 @@ def upgrade() -> None:
         sa.Column("csr", sa.LargeBinary, nullable=False),
         sa.Column("node_ids", sa.Text, nullable=False),
         sa.Column("date", sa.Double, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("event", sa.Text, nullable=False),
+        sa.Column("date", sa.Double, nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("account", sa.Text, nullable=False),
+        sa.Column("user", sa.Text, nullable=False),
+        sa.Column("details", sa.Text, nullable=False),
         sqlite_autoincrement=True,
     )
