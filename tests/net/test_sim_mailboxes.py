@@ -280,7 +280,9 @@ def test_a_number_whose_peer_is_off_for_an_hour_is_known_and_takes_messages() ->
 
 
 def test_two_callers_of_one_line_at_once_have_two_places() -> None:
-    world, alice, bob = hill("two at once", 4)
+    world, alice, bob = hill("at once", 4)
+    # Who keeps it himself sees the other's place at once.
+    assert not world[0].peer.node.is_responsible(mailbox_of(world))
     other = world.phone(0, "alice", 7)
     bob.unplug()
     calls = [phone.dial("bob") for phone in (alice, other)]
