@@ -101,3 +101,34 @@ def test_who_is_not_there_yet_is_not_joined() -> None:
     engine.start("one", ONE, agreed(ALICE), 0.0)
     engine.join("one", "two")
     assert heard(engine, speech(PCMU)) == []
+
+
+def test_who_is_parted_hears_nothing_and_whoever_waits_hears_that_he_does() -> None:
+    """And both hear each other again once they are joined: the stream goes on, as one."""
+    engine = joined(agreed(ALICE), agreed(BOB))
+    ((_, first),) = heard(engine, speech(PCMU, 1), of=BOB, by=TWO)
+    engine.part("one")
+    assert heard(engine, speech(PCMU, 2)) == []
+    assert heard(engine, speech(PCMU, 2), of=BOB, by=TWO) == []
+    engine.handle_timeout(2.0)
+    assert engine.drain() == []
+    engine.wait("one", waiting(), 3.0)
+    deadline = engine.next_deadline()
+    assert deadline is not None
+    assert deadline.at == 3.0
+    engine.handle_timeout(3.0)
+    (beep,) = engine.drain()
+    assert beep.remote == ALICE
+    assert max(PCMU.decode(RtpPacket.decode(beep.data).payload)) > 1000
+    engine.join("one", "two")
+    ((remote, packet),) = heard(engine, speech(PCMU, 3, ssrc=5), of=BOB, by=TWO, now=3.1)
+    assert (remote, packet.ssrc) == (ALICE, first.ssrc)
+    engine.handle_timeout(4.0)
+    assert engine.drain() == [], "who hears somebody waits no more"
+
+
+def test_how_much_has_come_of_a_call() -> None:
+    engine = joined(agreed(ALICE), agreed(BOB))
+    assert (engine.heard("one"), engine.heard("nobody")) == (0, 0)
+    heard(engine, speech(PCMU, 1)), heard(engine, speech(PCMU, 2))
+    assert (engine.heard("one"), engine.heard("two")) == (2, 0)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from rooms_world import MIXES, enter, mixer, mixers, people, phones, rooms_overlay
 
 from p2psip.coupling.services.rooms import MEETS_S
+from p2psip.reload.node.choosing.service_choice import Offerer, in_order_for_all
+from p2psip.sim.sites.making import identity_of
 from p2psip.sim.sites.site import Site
+from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.conference.room_caller import ASK_S, RoomCaller
 from p2psip.sip.entities.conference.room_mixer import Dissolve
 from p2psip.sip.entities.conference.room_terms import RoomTerms
@@ -39,6 +42,27 @@ def test_who_comes_at_the_same_time_comes_to_the_same_mixer() -> None:
         phone.dial("3007")
     assert world.run(8.0, stop=lambda: all(phone.talks for phone in made))
     assert list(mixers(world, "3007").values()) == [["alice", "bob", "carol"]]
+
+
+def test_who_begins_to_mix_later_takes_no_room_away() -> None:
+    """Who comes goes to where the others are, although the new one comes first in the order for that room."""
+    world = rooms_overlay("rooms/later", False, True)
+    alice, bob = phones(world, (0, "alice"), (0, "bob"))
+    first, later = world[1].peer.node.node_id, identity_of("rooms/later", "p2").node_id
+    offerers = [Offerer(first, 8), Offerer(later, 8)]
+    rooms = (f"30{number:02}" for number in range(100))
+    room = next(room for room in rooms if in_order_for_all(offerers, room.encode())[0].node == later)
+    enter(world, alice, room)
+    world.add(2, numbering=MIXES)
+    assert world.run(60.0, stop=lambda: later in world[0].peer.chooser.providers("conference") or _look(world))
+    enter(world, bob, room)
+    assert mixers(world, room) == {"p1": ["alice", "bob"]}
+
+
+def _look(world: SimulatedPeers) -> bool:
+    """Have the first peer see now who mixes."""
+    world[0].call(lambda now: world[0].peer.chooser.seek("conference", now, fresh_s=1.0))
+    return False
 
 
 def test_a_mixer_dies_and_all_meet_at_another_within_five_seconds() -> None:

@@ -140,11 +140,42 @@ def test_who_listens_hears_all_and_his_packets_are_as_long_as_agreed() -> None:
 def test_four_are_heard_at_once_the_loudest() -> None:
     world = World()
     speakers = [world.come(400.0 + 150.0 * n) for n in range(SPEAKERS_MAX + 1)]
-    speakers[2].tone = ToneGenerator(speakers[2].hz or 0.0, -40.0)
+    speakers[2].tone = ToneGenerator(speakers[2].hz or 0.0, -30.0)
     listener = world.come(None)
     world.run(1.5)
     heard = [listener.hears(speaker.hz or 0.0) for speaker in speakers]
     assert heard == [True, True, False, True, True]
+
+
+def test_who_was_seated_to_listen_is_not_heard_and_places_without_a_call_hear_as_well() -> None:
+    """A page: one speaks, others listen, and so does a multicast address."""
+    world = World()
+    speaker, group = world.come(500.0), Address("239.255.70.1", 5004)
+    listener = world.come(700.0)
+    world.engine.stop(listener.number)
+    world.engine.seat(listener.number, ROOM, speaks=False)
+    world.engine.start(listener.number, listener.local, listener.agreement, world.now)
+    world.engine.send_as_well(speaker.number, [(group, speaker.local)])
+    world.engine.send_as_well(speaker.number, [(group, speaker.local)])
+    to_group = []
+    for _ in range(60):
+        world.now += FRAME_S
+        for member in (speaker, listener):
+            world.engine.handle_datagram(member.local, member.remote, member.packet(), world.now)
+        world.engine.handle_timeout(world.now)
+        for sent in world.engine.drain():
+            packet = RtpPacket.decode(sent.data)
+            if sent.remote == group:
+                to_group.append(packet)
+            else:
+                next(m for m in (speaker, listener) if m.local == sent.local).heard.append(packet)
+    assert listener.hears(500.0)
+    assert not speaker.hears(700.0)
+    assert 55 <= len(to_group) <= 61, "once, however often it is said"
+    assert len({packet.ssrc for packet in to_group}) == 1
+    world.engine.stop(speaker.number)
+    world.engine.stop(listener.number)
+    assert world.engine.next_deadline() is None
 
 
 def test_who_is_on_hold_hears_nothing_and_says_nothing() -> None:

@@ -49,6 +49,17 @@ def test_who_does_not_answer_a_ping_is_not_waited_for_and_comes_last() -> None:
     assert overlay.order(2, 1) == [node_of(1), node_of(2)]
 
 
+def test_who_answers_a_ping_no_more_is_as_far_as_can_be() -> None:
+    overlay = Overlay(provider(1), provider(2), rtts={1: 0.02, 2: 0.3})
+    overlay.seek()
+    del overlay.rtts[node_of(1)]
+    overlay.clock.run_until(overlay.clock.now + FRESH_S)
+    overlay.seek()
+    overlay.clock.run_until(overlay.clock.now + 20.0)
+    assert overlay.peer.chooser.rtt_s(SERVICE, node_of(1)) is None
+    assert overlay.order(1, 2) == [node_of(2), node_of(1)]
+
+
 def test_what_was_found_is_good_for_a_minute() -> None:
     overlay = Overlay(provider(1), rtts={1: 0.02})
     overlay.seek()

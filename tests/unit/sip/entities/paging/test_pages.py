@@ -93,6 +93,17 @@ def test_phones_that_do_not_answer_by_themselves_do_not_ring_on(world: Simulated
     assert made["alice"].ended(call) is not None, "nobody is there to speak to"
 
 
+def test_who_does_not_answer_by_himself_is_called_no_more_and_the_others_hear_on(world: SimulatedPeers) -> None:
+    made = phones(world, "dora")
+    for user, at in (("bob", 0), ("dora", 1)):
+        permit(world[at], user, "alice")
+    made["alice"].dial("700")
+    assert world.run(5.0, stop=lambda: made["bob"].talks and made["dora"].rang == 1)
+    world.run(ANSWER_S + 1.0)
+    assert not made["dora"].agent.calls
+    assert (made["alice"].talks, made["bob"].talks) == (True, True)
+
+
 def test_who_may_not_page_is_told_so(world: SimulatedPeers) -> None:
     made = phones(world)
     permit(world[0], "bob", "*")
