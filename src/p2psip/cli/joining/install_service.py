@@ -91,7 +91,7 @@ def _plan(kind: ServiceKind, directory: Path | None, user: str | None) -> Servic
     from p2psip.daemon.joining.service_units import STATE_DIRECTORY, USER, ServiceKind, ServicePlan, program_roots
 
     if directory is None and kind is not ServiceKind.UP:
-        raise LocalMisuse(f"say which with --directory: that of the {kind.value} is to be run")
+        raise LocalMisuse(f"say which with --directory DIR: install-service {kind.value} has no usual place")
     where = (directory if directory is not None else _usual()).expanduser().absolute()
     _check_there(kind, where)
     uid = where.stat().st_uid
