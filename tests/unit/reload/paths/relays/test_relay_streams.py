@@ -202,7 +202,7 @@ def test_every_node_says_over_a_stream_as_whom_it_sees_who_asks(relays: bool) ->
     assert isinstance(answer, WriteStream)
     assert XOR_MAPPED_ADDRESS.first(decode(answer.data)) == Address("198.51.100.8", 1005)
     relay.stream_down(5)
-    assert (relay.streams, relay.next_deadline()) == ({}, None)
+    assert (relay.streams, relay._framings, relay.next_deadline()) == ({}, {}, None)
 
 
 def test_where_no_relay_runs_nothing_else_is_had_over_a_stream() -> None:
