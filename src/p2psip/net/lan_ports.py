@@ -45,6 +45,10 @@ class _Link(NamedTuple):
         return ":" in self.host
 
 
+ToLan = SendMulticast | SendOnLan | MdnsWanted
+"""What goes to the LAN."""
+
+
 class LanPorts:
     """On each link of this machine a socket for what all are asked, and one that asks and hears answers."""
 
@@ -74,7 +78,7 @@ class LanPorts:
             with contextlib.suppress(*REFUSALS):
                 self._open[link] = self._opened(link)
 
-    def do(self, effect: SendMulticast | SendOnLan | MdnsWanted) -> None:
+    def do(self, effect: ToLan) -> None:
         """What the core wants sent, or shown."""
         if isinstance(effect, MdnsWanted):
             self._mdns.use(effect)

@@ -24,7 +24,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect, Note
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
-from p2psip.net.lan_ports import LanPorts
+from p2psip.net.lan_ports import LanPorts, ToLan
 from p2psip.net.router_streams import answer_on_stream
 from p2psip.net.sockets.addresses import zoned
 from p2psip.net.sockets.dtls import IP_UDP_BYTES, PATH_MTU, DtlsAssociation
@@ -57,14 +57,11 @@ from p2psip.reload.paths.values import (
     CutIfSilent,
     HangUp,
     Listening,
-    MdnsWanted,
     MoveLink,
     Open,
     Opened,
     PathEvent,
     Secure,
-    SendMulticast,
-    SendOnLan,
     SendSpare,
     SendStun,
     Stalled,
@@ -314,7 +311,7 @@ class NodeHost:
                 self._spares.send(spare, remote, data)
             case CloseSpare(spare):
                 self._spares.close(spare)
-            case SendMulticast() | SendOnLan() | MdnsWanted():
+            case _ if isinstance(effect, ToLan):
                 self._lan.do(effect)
             case AskStream(remote, request):
                 self._spawn(self._ask_stream(remote, request))
