@@ -379,6 +379,7 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "records": {"count": 0, "bytes": 0},
         "lines": [],
         "trunks": [{"name": "provider", "state": "registered", "calls": 1, "calls_max": 2}],
+        "rooms": [{"room": "801", "mixed_by": "", "mixed_at": None, "people": [], "here": ["alice"]}],
         "dundi": {
             "peers": [
                 {"name": "near", "state": "answers", "rtt_ms": 11.8, "last_failure": None},
