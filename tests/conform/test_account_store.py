@@ -292,6 +292,28 @@ def test_who_waits_is_kept_until_it_is_approved(database: AccountDatabase, opene
     assert again.applicants() == []
 
 
+def test_what_an_operator_says_of_members_is_in_the_audit_log(database: AccountDatabase) -> None:
+    database.require_approval(required=True)
+    for _ in range(2):
+        assert database.apply(waiting(1, ALICE.name), 3)
+    member = waiting(1).member
+    database.approve(member, DATE)
+    assert database.record(issue(member, node_id(1)))
+    for _ in range(2):
+        database.revoke(member, DATE, DATE + 60)
+    database.reinstate(member)
+    told = [(entry.event, entry.details) for entry in database.audit(member)]
+    assert told == [
+        ("waits", ""),
+        ("approved", ""),
+        ("issued", str(node_id(1))),
+        ("revoked", str(node_id(1))),
+        ("reinstated", ""),
+    ]
+    assert database.audit(member)[0].actor == "192.0.2.1"
+    assert [entry.details for entry in database.audit() if entry.event == "approval"] == ["on"]
+
+
 def test_of_those_who_ask_at_once_no_more_wait_than_there_are_places(database: AccountDatabase, opener: Opener) -> None:
     invitation = database.invite(Invitation(ALICE.name, DATE + 10, uses=2, created=DATE), b"hash")
     by_code = at_once(opener, lambda server, n: server.apply(waiting(n, invitation=invitation.number), 16))

@@ -20,7 +20,9 @@ class AuditEntry:
     """One line of it."""
 
     event: str
-    """issued, admitted, requested, signed, refused; added, password, removed, invited, withdrawn."""
+    """issued, admitted, waits, requested, signed, refused; added, password, removed, invited, withdrawn; approval,
+    approved, revoked, reinstated.
+    """
     date: float
     """In seconds since 1970-01-01 UTC."""
     actor: str

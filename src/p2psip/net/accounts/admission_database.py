@@ -14,9 +14,11 @@ from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
 from p2psip.enrollment.accounts import Account, HeldNode
 from p2psip.enrollment.admission import Applicant, Revocation, has_room, is_another_s, waiting_beside
+from p2psip.enrollment.asked.audit import AuditEntry
 from p2psip.enrollment.invitations import Invitation
 from p2psip.net.accounts.account_engine import AccountEngine
 from p2psip.net.accounts.account_tables import ACCOUNT, APPLICANT, REVOCATION, RULE
+from p2psip.net.accounts.audit_table import AuditTable
 
 APPROVAL = "approval"
 
@@ -25,6 +27,7 @@ class AdmissionDatabase(ABC):
     """An AdmissionStore, and what operators do with it."""
 
     _engine: AccountEngine
+    _audit: AuditTable
 
     @abstractmethod
     def account(self, name: str) -> Account | None:
@@ -53,6 +56,7 @@ class AdmissionDatabase(ABC):
             self._engine.write(delete(RULE).where(RULE.c.name == APPROVAL))
             if required:
                 self._engine.write(insert(RULE).values(name=APPROVAL))
+            self._audit.by_operator("approval", details="on" if required else "off")
 
         self._engine.atomically(require)
 
@@ -101,6 +105,8 @@ class AdmissionDatabase(ABC):
                 return False
         if before is None:
             self._engine.write(insert(APPLICANT).values(asdict(new)))
+            by = "" if new.invitation is None else f"by invitation {new.invitation}"
+            self._audit.write(AuditEntry("waits", new.asked, new.source, new.account, new.member, by))
         else:
             said = {"key_hash": new.key_hash, "source": new.source, "invitation": new.invitation}
             self._engine.write(update(APPLICANT).where(APPLICANT.c.member == new.member).values(said))
@@ -110,8 +116,13 @@ class AdmissionDatabase(ABC):
         """It gets its certificate when it asks the next time; LocalMisuse if nobody of this name waits."""
         waits = (APPLICANT.c.member == member) & APPLICANT.c.approved.is_(None)
         approved = update(APPLICANT).where(waits).values(approved=date)
-        if not self._engine.atomically(lambda: self._engine.write(approved).rowcount):
-            raise LocalMisuse(f"nobody waits as {member}: `p2psip members list` shows who does")
+
+        def approve() -> None:
+            if not self._engine.write(approved).rowcount:
+                raise LocalMisuse(f"nobody waits as {member}: `p2psip members list` shows who does")
+            self._audit.by_operator("approved", user=member)
+
+        self._engine.atomically(approve)
 
     def revocation(self, member: str) -> Revocation | None:
         """How a member, or an account, was revoked; None if it was not."""
@@ -132,15 +143,22 @@ class AdmissionDatabase(ABC):
             if (before := self.revocation(member)) is not None:
                 return before
             nodes = tuple(held.node_id for held in self.held_as(member, date) if not held.is_revoked)
-            values = {"member": member, "date": date, "until": until, "node_ids": " ".join(map(str, nodes))}
+            listed = " ".join(map(str, nodes))
+            values = {"member": member, "date": date, "until": until, "node_ids": listed}
             self._engine.write(insert(REVOCATION).values(values))
+            self._audit.by_operator("revoked", user=member, details=listed)
             return Revocation(member, date, until, nodes)
 
         return self._engine.atomically(revoke)
 
     def reinstate(self, member: str) -> None:
         """It is none that was revoked."""
-        self._engine.atomically(lambda: self._forget_revocations([member]))
+
+        def reinstate() -> None:
+            self._forget_revocations([member])
+            self._audit.by_operator("reinstated", user=member)
+
+        self._engine.atomically(reinstate)
 
     def held_as(self, member: str, date: float) -> list[HeldNode]:
         """What an account holds, or a user name on somebody's account, in certificates valid at `date`."""
