@@ -44,6 +44,8 @@ class Deeds:
                 touched = [number for number in numbers if number in self._stage.up]
                 if touched:
                     self._stage.part(touched)
+                    # They may come from several islands, each with a ring of its own.
+                    self.excuses = True
             case "call" | "lookup" | "move" | "remove":
                 return self._of_users(happening, later)
             case _:

@@ -208,7 +208,9 @@ class Run:
         if self._watch is not None:
             for number in self.stage.woken():
                 if number in self.stage.up:
-                    self._wrong += self._watch.look(self.stage.island_of(number), self.stage.node(number))
+                    self._wrong += self._watch.look(
+                        self.stage.island_of(number), self.stage.node(number), self.stage.now
+                    )
         return bool(self._wrong)
 
     def _ring_changed(self, *, excused: bool) -> None:
@@ -216,6 +218,7 @@ class Run:
             islands = self.stage.islands()
             self._watch.begin_anew(
                 ((at, [self.stage.node(number) for number in numbers]) for at, numbers in islands.items()),
+                self.stage.now,
                 is_excused=excused,
             )
 

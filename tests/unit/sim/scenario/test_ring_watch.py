@@ -17,7 +17,7 @@ def nodes_of(peers: int) -> list[Node]:
 def watching(nodes: list[Node]) -> RingWatch:
     """One who knows them."""
     watch = RingWatch()
-    watch.begin_anew([(0, nodes)])
+    watch.begin_anew([(0, nodes)], 0.0)
     return watch
 
 
@@ -31,7 +31,7 @@ def shorten(node: Node, count: int) -> None:
 def test_a_sound_ring_is_not_looked_at_again() -> None:
     nodes = nodes_of(8)
     watch = watching(nodes)
-    assert [wrong for node in nodes for wrong in watch.look(0, node)] == []
+    assert [wrong for node in nodes for wrong in watch.look(0, node, 1.0)] == []
     assert watch.checks == 0
 
 
@@ -40,11 +40,11 @@ def test_who_skips_a_member_is_noticed_at_once() -> None:
     watch = watching(nodes)
     shorten(nodes[0], 1)
     # It is one ring still, and whoever was skipped hangs on it: that is what Zave calls an appendage.
-    assert watch.look(0, nodes[0]) == []
+    assert watch.look(0, nodes[0], 1.0) == []
     assert watch.checks == 1
     for node in nodes[1:]:
         shorten(node, 1)
-    assert [wrong for node in nodes for wrong in watch.look(0, node)]
+    assert [wrong for node in nodes for wrong in watch.look(0, node, 1.0)]
 
 
 def test_who_lost_all_successors_is_excused_until_all_is_well() -> None:
@@ -53,6 +53,6 @@ def test_who_lost_all_successors_is_excused_until_all_is_well() -> None:
     order = sorted(nodes, key=lambda node: node.node_id)
     alone = [order[0], order[-1]]
     assert chord_of(order[0]).table.successors[0] != order[-1].node_id
-    watch.begin_anew([(0, alone)])
+    watch.begin_anew([(0, alone)], 0.0)
     shorten(order[0], 2)
-    assert watch.look(0, order[0]) == []
+    assert watch.look(0, order[0], 1.0) == []

@@ -83,6 +83,7 @@ class Bench:
             uses_relay=lambda base, relay: self.is_used,
             lends=lambda base, relay: relay not in self.unheard,
             relay_pings=SimpleNamespace(ping=self._ping),
+            relayed=SimpleNamespace(tell_nobody=lambda base, relay, *, over_stream: None),
         )
         data = SimpleNamespace(storage=SimpleNamespace(rules=SimpleNamespace(kinds={})))
         topology = SimpleNamespace(is_connected=True)
