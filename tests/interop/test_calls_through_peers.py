@@ -149,8 +149,8 @@ def test_the_phone_is_told_why(sites: Sites) -> None:
             ended = alice.wait("ended", PATIENCE_S)
             reasons[name] = ended["reason"]
     assert reasons == {
-        "nobody": f"404 Not Found; nobody in the overlay is nobody@{OVERLAY}",
-        "carol": f"480 Temporarily Unavailable; no phone of carol@{OVERLAY} is registered",
+        "nobody": f"404 Not Found; nobody in the overlay is nobody@{OVERLAY}; nobody takes no messages",
+        "carol": f"480 Temporarily Unavailable; no phone of carol@{OVERLAY} is registered; carol takes no messages",
         "bob": "480 Temporarily Unavailable; the phone of bob is not registered at its peer",
     }
 

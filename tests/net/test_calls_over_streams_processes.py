@@ -70,6 +70,8 @@ def test_three_sites_without_udp_call_each_other_with_audio(tmp_path: Path) -> N
                 with phones[0] as anna, phones[1] as bob, phones[2] as carol:
                     for each in (anna, bob, carol):
                         each.wait("registered")
+                    for peer, user in zip(peers, USERS, strict=True):
+                        peer.wait_placed(user)
                     for caller, callee in ((bob, anna), (anna, carol), (bob, carol), (carol, bob)):
                         talk(caller, callee)
                 assert all(peer.daemon.wait_log("media carried")["until"] == "hung up" for peer in peers)
