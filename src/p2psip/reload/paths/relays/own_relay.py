@@ -162,8 +162,10 @@ class OwnRelay:
         except NotStun as error:
             self._hang_up(number, str(error))
             return
-        answers = (answer_binding(each, flow.remote) for each in asked)
+        answers = [answer_binding(each, flow.remote) for each in asked]
         self._effects += [WriteStream(number, answer) for answer in answers if answer is not None]
+        if None in answers:
+            self._hang_up(number, "no Binding request")
 
     def stream_down(self, number: int) -> None:
         """A stream has ended; no matter if it was none of a client."""
