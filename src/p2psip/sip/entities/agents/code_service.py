@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 
 from p2psip.base.effects import Effect
-from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import Performance
 from p2psip.media.sounds import morse
 from p2psip.sip.entities.agents.types import CallEnded, CallEstablished, CallId, IncomingCall
@@ -40,23 +39,11 @@ class CodeService(VoiceAgent):
     def __init__(self, config: ServerConfig, handlings: Handlings, rng: random.Random) -> None:
         self._config = config
         self._handlings = handlings
-        self._shown: Timers[CallId] = Timers()
         contact, performance = SipUri(config.realm, "star-codes"), Performance(tone_hz=TONE_HZ)
         super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX)
 
-    def is_meant(self, user: str) -> bool:
-        """False: who calls must be known, and so the resolver for codes alone leads here."""
-        return False
-
-    def handle_timeout(self, now: float) -> None:
-        """agents.VoiceAgent"""
-        for call in self._shown.pop_due(now):
-            self._agent.hang_up(call, now)
-        super().handle_timeout(now)
-
-    def next_deadline(self) -> Deadline | None:
-        """agents.VoiceAgent"""
-        return earliest([super().next_deadline(), self._shown.next_deadline()])
+    def _on_due(self, call: CallId, now: float) -> None:
+        self._agent.hang_up(call, now)
 
     def _on_effect(self, effect: Effect, now: float) -> None:
         match effect:
@@ -65,9 +52,9 @@ class CodeService(VoiceAgent):
             case CallEstablished(call):
                 sound = self._sounds.get(call)
                 shown_s = SHOWN_S if sound is None else sound.duration_s + 1.0
-                self._shown.set(call, now + shown_s, "the answer has been shown")
+                self._due.set(call, now + shown_s, "the answer has been shown")
             case CallEnded(call):
-                self._shown.cancel(call)
+                self._due.cancel(call)
         super()._on_effect(effect, now)
 
     def _serve(self, call: CallId, called: SipUri, now: float) -> None:

@@ -10,7 +10,7 @@ import random
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Effect
-from p2psip.base.timers import Deadline, earliest
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import CallMedia, MediaEngine, Performance
 from p2psip.media.sounds import Sound
 from p2psip.sip.entities.agents.types import (
@@ -64,7 +64,13 @@ class VoiceAgent:
         self._locals: dict[CallId, Address] = {}
         self._sounds: dict[CallId, Sound] = {}
         """What a call hears in the place of the agent's tone."""
+        self._due: Timers[CallId] = Timers()
+        """What is to be done with a call by and by: `_on_due`."""
         self._effects: list[Effect] = []
+
+    def is_meant(self, user: str) -> bool:
+        """False, for most: resolvers lead to them, who know what is wanted and of whom."""
+        return False
 
     def handle_message(self, data: bytes, now: float) -> None:
         """The server delivers a SIP message."""
@@ -87,13 +93,15 @@ class VoiceAgent:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
+        for call in self._due.pop_due(now):
+            self._on_due(call, now)
         self._agent.handle_timeout(now)
         self._media.handle_timeout(now)
         self._run(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([self._agent.next_deadline(), self._media.next_deadline()])
+        return earliest([self._due.next_deadline(), self._agent.next_deadline(), self._media.next_deadline()])
 
     def drain(self) -> list[Effect]:
         """What is to be done: ToServer, SendRtp, Ask(MediaWanted), MediaReleased."""
@@ -104,6 +112,10 @@ class VoiceAgent:
         while effects := self._agent.drain():
             for effect in effects:
                 self._on_effect(effect, now)
+
+    def _on_due(self, call: CallId, now: float) -> None:
+        """The time has come that was set in `_due`."""
+        raise AssertionError(f"nothing is due for call {call}")
 
     def _on_effect(self, effect: Effect, now: float) -> None:
         match effect:

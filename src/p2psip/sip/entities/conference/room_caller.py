@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.sounds import waiting
 from p2psip.sip.entities.agents.types import (
@@ -124,7 +123,6 @@ class RoomCaller(VoiceAgent):
         self._phones: dict[CallId, CallId] = {}
         """By the call to a mixer the call of the phone."""
         self._attempts = itertools.count(1)
-        self._due: Timers[CallId] = Timers()
         contact, performance = SipUri(config.realm, CALLER), Performance(bridges=True)
         self._bridges = MediaEngine(performance, rng)
         super().__init__(
@@ -152,21 +150,6 @@ class RoomCaller(VoiceAgent):
             )
             for room, guests in sorted(rooms.items())
         ]
-
-    def is_meant(self, user: str) -> bool:
-        """False: which numbers are rooms, resolvers know."""
-        return False
-
-    def handle_timeout(self, now: float) -> None:
-        """agents.VoiceAgent"""
-        for phone in self._due.pop_due(now):
-            if (guest := self._guests.get(phone)) is not None:
-                self._on_due(phone, guest, now)
-        super().handle_timeout(now)
-
-    def next_deadline(self) -> Deadline | None:
-        """agents.VoiceAgent"""
-        return earliest([super().next_deadline(), self._due.next_deadline()])
 
     def _on_effect(self, effect: Effect, now: float) -> None:
         match effect:
@@ -229,7 +212,9 @@ class RoomCaller(VoiceAgent):
         else:
             self._join(phone)
 
-    def _on_due(self, phone: CallId, guest: _Guest, now: float) -> None:
+    def _on_due(self, phone: CallId, now: float) -> None:
+        if (guest := self._guests.get(phone)) is None:
+            return
         if guest.calls is None:
             self._call(phone, guest, now)
         elif not guest.is_in:

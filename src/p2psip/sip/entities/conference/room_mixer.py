@@ -53,7 +53,7 @@ class RoomMixer(VoiceAgent):
         self.terms = terms
         self._rooms: dict[str, dict[CallId, str]] = {}
         """Who is in, by the calls."""
-        self._due: Timers[str] = Timers()
+        self._news: Timers[str] = Timers()
         self._mixing = MixingEngine(rng)
         contact = SipUri(config.realm, MIXER)
         super().__init__(
@@ -75,10 +75,6 @@ class RoomMixer(VoiceAgent):
         """How many are in, in all rooms."""
         return sum(len(people) for people in self._rooms.values())
 
-    def is_meant(self, user: str) -> bool:
-        """False: resolvers alone lead here."""
-        return False
-
     def handle_order(self, order: object, now: float) -> None:
         """agent_table.OrderedAgent"""
         assert isinstance(order, Dissolve), f"a mixer cannot {order}"
@@ -88,20 +84,20 @@ class RoomMixer(VoiceAgent):
 
     def handle_timeout(self, now: float) -> None:
         """agents.VoiceAgent"""
-        for room in self._due.pop_due(now):
+        for room in self._news.pop_due(now):
             self._tell(room, now)
         super().handle_timeout(now)
 
     def next_deadline(self) -> Deadline | None:
         """agents.VoiceAgent"""
-        return earliest([super().next_deadline(), self._due.next_deadline()])
+        return earliest([super().next_deadline(), self._news.next_deadline()])
 
     def _on_effect(self, effect: Effect, now: float) -> None:
         match effect:
             case IncomingCall(call, _, called):
                 self._come(call, called, now)
             case CallEstablished(call):
-                self._due.set(self._room_of(call), now + SOON_S, "say who is in a room")
+                self._news.set(self._room_of(call), now + SOON_S, "say who is in a room")
             case AnsweredWithin(call, _, status) if status in _NOBODY_THERE:
                 self._agent.hang_up(call, now)
             case CallEnded(call):
@@ -121,10 +117,10 @@ class RoomMixer(VoiceAgent):
             # It was refused, or given up before it rang.
             return
         del self._rooms[room][call]
-        self._due.set(room, now + SOON_S, "say who is in a room")
+        self._news.set(room, now + SOON_S, "say who is in a room")
         if not self._rooms[room]:
             del self._rooms[room]
-            self._due.cancel(room)
+            self._news.cancel(room)
             self._effects.append(RoomsChanged())
 
     def _tell(self, room: str, now: float) -> None:
@@ -133,7 +129,7 @@ class RoomMixer(VoiceAgent):
         for call in list(people):
             self._agent.ask_within(call, METHOD, fields, body, room, now)
         if people:
-            self._due.set(room, now + TOLD_S, "say who is in a room")
+            self._news.set(room, now + TOLD_S, "say who is in a room")
 
     def _room_of(self, call: CallId) -> str:
         return next((room for room, people in self._rooms.items() if call in people), "")

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, Asks, CancelAsk, Effect, Note
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.recording.recording import Recording
 from p2psip.media.sounds import Sound
@@ -54,16 +54,11 @@ class MailboxService(VoiceAgent):
         self._handlings = handlings
         self._talks: dict[CallId, Talk] = {}
         self._called: dict[CallId, SipUri] = {}
-        self._due: Timers[CallId] = Timers()
         self._asks: Asks[Talk] = Asks(QUESTIONS_MAX)
         self._questions: list[Effect] = []
         contact, performance = SipUri(config.realm, MAILBOX_AGENT), Performance(answers=True)
         self._voices = MediaEngine(performance, rng)
         super().__init__(contact, performance, rng, calls_max=CALLS_MAX, call_s_max=CALL_S_MAX, media=self._voices)
-
-    def is_meant(self, user: str) -> bool:
-        """False: it is told what is wanted by whoever leads here."""
-        return False
 
     # agents.VoiceAgent
 
@@ -83,9 +78,6 @@ class MailboxService(VoiceAgent):
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        for call in self._due.pop_due(now):
-            if call in self._talks:
-                self._talks[call].on_due(now)
         for talk in self._asks.expired(now):
             talk.on_answer(None, now)
         super().handle_timeout(now)
@@ -93,7 +85,11 @@ class MailboxService(VoiceAgent):
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([super().next_deadline(), self._due.next_deadline(), self._asks.next_deadline()])
+        return earliest([super().next_deadline(), self._asks.next_deadline()])
+
+    def _on_due(self, call: CallId, now: float) -> None:
+        if call in self._talks:
+            self._talks[call].on_due(now)
 
     def drain(self) -> list[Effect]:
         """What is to be done, the questions of both kinds among it."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 from p2psip.base.effects import Effect, Note
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import Performance
 from p2psip.media.mixing.mixing_engine import MixingEngine
 from p2psip.sip.entities.agents.types import CallEnded, CallEstablished, CallId, IncomingCall
@@ -59,7 +58,6 @@ class Pager(VoiceAgent):
         self._handlings = handlings
         self._paging: dict[CallId, _Paging] = {}
         """By the calls of those who speak."""
-        self._due: Timers[CallId] = Timers()
         self._mixing = MixingEngine(rng)
         super().__init__(
             SipUri(config.realm, PAGER),
@@ -69,20 +67,6 @@ class Pager(VoiceAgent):
             call_s_max=PAGE_S_MAX,
             media=self._mixing,
         )
-
-    def is_meant(self, user: str) -> bool:
-        """False: who pages must be known, and so the resolver for pages alone leads here."""
-        return False
-
-    def handle_timeout(self, now: float) -> None:
-        """agents.VoiceAgent"""
-        for call in self._due.pop_due(now):
-            self._is_late(call, now)
-        super().handle_timeout(now)
-
-    def next_deadline(self) -> Deadline | None:
-        """agents.VoiceAgent"""
-        return earliest([super().next_deadline(), self._due.next_deadline()])
 
     def _on_effect(self, effect: Effect, now: float) -> None:
         super()._on_effect(effect, now)
@@ -130,7 +114,7 @@ class Pager(VoiceAgent):
         paging.called[call] = user
         self._mixing.seat(call, str(speaker), speaks=False)
 
-    def _is_late(self, speaker: CallId, now: float) -> None:
+    def _on_due(self, speaker: CallId, now: float) -> None:
         """Whoever has not answered by himself is not called any more; if nobody has, there is nobody to speak to."""
         if (paging := self._paging.get(speaker)) is None:
             return

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
 from p2psip.base.errors import LocalMisuse
-from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.media.engine import MediaEngine, Performance
 from p2psip.media.sounds import waiting
 from p2psip.sip.entities.agents.types import (
@@ -83,7 +82,6 @@ class Switchboard(VoiceAgent):
         self._places: dict[str, _Parked] = {}
         self._refers: dict[CallId, dict[int, int]] = {}
         """Of who was sent a REFER: its number, and the number of the one that came from his partner."""
-        self._due: Timers[CallId] = Timers()
         contact, performance = SipUri(config.realm, leads.SWITCHBOARD), Performance(bridges=True)
         self._bridges = MediaEngine(performance, rng)
         super().__init__(
@@ -95,20 +93,6 @@ class Switchboard(VoiceAgent):
             passes=tuple(_PASSED),
             media=self._bridges,
         )
-
-    def is_meant(self, user: str) -> bool:
-        """False: it is told what is wanted by whoever leads here."""
-        return False
-
-    def handle_timeout(self, now: float) -> None:
-        """agents.VoiceAgent"""
-        for call in self._due.pop_due(now):
-            self._on_due(call, now)
-        super().handle_timeout(now)
-
-    def next_deadline(self) -> Deadline | None:
-        """agents.VoiceAgent"""
-        return earliest([super().next_deadline(), self._due.next_deadline()])
 
     def _on_effect(self, effect: Effect, now: float) -> None:
         super()._on_effect(effect, now)
