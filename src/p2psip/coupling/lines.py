@@ -123,6 +123,8 @@ class Publisher:
         self._timers: Timers[str] = Timers()
         self._looks: Timers[str] = Timers()
         self._look_again: set[str] = set()
+        self._unremoved: dict[NodeId, _Published] = {}
+        """Lines that are no more, whose records are to be removed when the overlay is reached."""
 
     @property
     def lines(self) -> list[Line]:
@@ -179,6 +181,7 @@ class Publisher:
             published.home = known.home
         elif known is not None:
             self._withdraw(known, now)
+        self._unremoved.pop(line.identity.node_id, None)
         self._node.add_client(line.identity, now)
         self._lines[line.name] = published
         self._set(line.name, now, "store the line's record")
@@ -216,7 +219,10 @@ class Publisher:
             self._set(name, now, "a phone registered")
 
     def joined(self, now: float) -> None:
-        """The overlay can be reached: what could not be stored is stored now."""
+        """The overlay can be reached: what could not be stored, or removed, is now."""
+        unremoved, self._unremoved = self._unremoved, {}
+        for published in unremoved.values():
+            self._withdraw(published, now)
         for name, published in self._lines.items():
             if not published.is_asking and published.placed is None:
                 self._set(name, now, "store the line's record")
@@ -312,10 +318,15 @@ class Publisher:
         self._node.store(identity, request, PublishContext(published), now, after=issued.after)
 
     def _withdraw(self, published: _Published, now: float) -> None:
-        """Remove a record. One that may be on its way is removed as well: the removal is the later word."""
+        """Remove a record. One that may be on its way, or may be there from before a restart, is removed as well: the
+        removal is the later word. Where the overlay cannot be reached it is removed as soon as it can.
+        """
         identity = published.line.identity
-        if not published.storage_time_ms or not self._node.is_connected:
-            self._forget_client(identity.node_id, now)
+        if not self._node.is_connected:
+            if self._is_over:
+                self._forget_client(identity.node_id, now)
+            else:
+                self._unremoved[identity.node_id] = published
             return
         try:
             issued = self._node.issue_storage_time(identity.node_id, now)

@@ -340,3 +340,26 @@ def test_where_a_server_gives_names_nobody_looks(monkeypatch: pytest.MonkeyPatch
     world.settle_records([0, 1])
     world.run(REFRESH_S + 10.0)
     assert told == [[], []]
+
+
+@pytest.mark.parametrize(
+    "is_connected", [False, True], ids=["before the overlay is reached", "before it was stored anew"]
+)
+def test_the_record_of_a_former_life_goes_with_its_line(is_connected: bool) -> None:
+    """A peer was killed and starts anew; somebody gives up the line before its record has been stored again."""
+    world = SimulatedPeers("former life", 3)
+    line = world.line(1, "bob")
+    world.settle_records([1])
+    store = world[1].host.store
+    world.world.crash(world[1].host)
+    site = world.add(1, store)
+    assert not site.peer.node.is_connected
+    if is_connected:
+        world.run(60.0, stop=lambda: site.peer.node.is_connected)
+    site.call(lambda now: (site.peer.add_line(line, now), site.peer.remove_line("bob", now)))
+    world.run(10.0)
+    assert entries(world, "bob") == []
+    # Who has it again is found again.
+    world.line(1, "bob")
+    world.settle_records([1])
+    assert entries(world, "bob") == ["p1"]

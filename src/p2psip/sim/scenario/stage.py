@@ -198,8 +198,7 @@ class Stage(ABC):
     def remove(self, name: str) -> bool:
         """A user has no line any more; False if there was none to give up."""
         user = self.users.get(name)
-        if user is None or not self.is_there(user) or self.peer(user.home).publisher.placed(name) is None:
-            # A record that may stand from before, and that its peer cannot remove now, dies by itself.
+        if user is None or not self.is_there(user):
             return False
         self._unplug(user)
         user.phone = None
