@@ -35,6 +35,8 @@ def test_whatever_the_seed_all_is_well_in_the_end(first: int) -> None:
         outcome = play(scenario, seed)
         if outcome.failure is not None:
             failed.append(f"seed {seed}:\n{outcome.transcript()}")
+        elif not outcome.checks:
+            failed.append(f"seed {seed}: nobody has looked at the ring")
     assert failed == []
 
 

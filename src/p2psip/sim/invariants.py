@@ -37,22 +37,28 @@ def best_successors(successors: Mapping[NodeId, Sequence[NodeId]]) -> dict[NodeI
 
 def ring_members(best: Mapping[NodeId, NodeId]) -> set[NodeId]:
     """Those who come back to themselves along best successors."""
-    return {node for ring in _rings(best) for node in ring}
+    return {node for ring in rings_of(best) for node in ring}
 
 
 def violations(successors: Mapping[NodeId, Sequence[NodeId]]) -> list[str]:
     """What is wrong with the ring of these members, who all reach each other; nothing, if it is sound."""
     best = best_successors(successors)
-    rings = _rings(best)
+    rings = rings_of(best)
     found = []
     if len(rings) > 1:
-        found.append(f"{len(rings)} rings: " + " and ".join(", ".join(node.short for node in ring) for ring in rings))
+        found.append(f"{len(rings)} rings: " + in_words(rings))
     for ring in rings:
-        found += _disorder(ring, best)
+        found += disorder(ring, best)
     return found
 
 
-def _rings(best: Mapping[NodeId, NodeId]) -> list[list[NodeId]]:
+def in_words(rings: Iterable[Sequence[NodeId]]) -> str:
+    """Who is in which."""
+    return " and ".join(", ".join(node.short for node in ring) for ring in rings)
+
+
+def rings_of(best: Mapping[NodeId, NodeId]) -> list[list[NodeId]]:
+    """Those to which members come along best successors: one, where all is sound."""
     rings: list[list[NodeId]] = []
     seen: set[NodeId] = set()
     for start in sorted(best):
@@ -67,7 +73,7 @@ def _rings(best: Mapping[NodeId, NodeId]) -> list[list[NodeId]]:
     return rings
 
 
-def _disorder(ring: Sequence[NodeId], best: Mapping[NodeId, NodeId]) -> Iterable[str]:
+def disorder(ring: Sequence[NodeId], best: Mapping[NodeId, NodeId]) -> Iterable[str]:
     """A ring that skips one of its own members goes around more than once."""
     if sum(best[node] <= node for node in ring) == 1:
         return

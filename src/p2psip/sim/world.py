@@ -167,6 +167,18 @@ class World:
                 if end.is_stream:
                     self.clock.at(self._known_at(host, end), self._down, end, "connection reset")
 
+    def are_linked(self, host: Host, other: Host) -> bool:
+        """True if what one of them sends over some link between them comes to the other."""
+        return (
+            host.is_alive
+            and other.is_alive
+            and host.island == other.island
+            and any(
+                end.host is other and not end.is_cut and (back := other.links.get(end.number)) and not back.is_cut
+                for end in host.links.values()
+            )
+        )
+
     # Inside
 
     def _settle(self, host: Host) -> None:

@@ -25,8 +25,8 @@ class Deeds:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self.excuses = False
-        """The last one may have made two rings of one, which is no fault of theirs."""
+        self.moves = False
+        """The last one has changed who is there, or who reaches whom."""
 
     def do(self, happening: Happening, later: Later) -> str | None:
         """Do it; `later` has what undoes it done, after so many seconds."""
@@ -44,8 +44,6 @@ class Deeds:
                 touched = [number for number in numbers if number in self._stage.up]
                 if touched:
                     self._stage.part(touched)
-                    # They may come from several islands, each with a ring of its own.
-                    self.excuses = True
             case "call" | "lookup" | "move" | "remove":
                 return self._of_users(happening, later)
             case _:
@@ -54,22 +52,21 @@ class Deeds:
                 ]
         if not touched:
             return None
+        self.moves = True
         if happening.for_s is not None:
             later(happening.for_s, lambda: self._undo(happening, touched))
         return str(_about(happening, "p", touched))
 
     def _undo(self, happening: Happening, numbers: list[int]) -> str | None:
+        self.moves = True
         match happening.what:
             case "crash" | "power" | "leave":
                 down = [number for number in numbers if number not in self._stage.up]
                 for number in down:
                     self._stage.start(number)
-                # Whoever may begin alone does so where it remembers nobody who can be reached.
-                self.excuses = 0 in down
                 return f"{_names('p', down)}: back" if down else None
             case "part":
                 self._stage.heal()
-                self.excuses = True
                 return "all reach each other"
             case "sleep":
                 awake = [number for number in numbers if number in self._stage.up]

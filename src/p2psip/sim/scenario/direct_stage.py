@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import Stopped
 from p2psip.reload.node.effects import ContactsChanged
 from p2psip.sim.scenario.scenario_terms import Scenario
 from p2psip.sim.scenario.stage import MAIN_ISLAND, Stage
+from p2psip.sim.sites.making import identity_of
 from p2psip.sim.sites.phone import VirtualPhone
 from p2psip.sim.sites.site import Site
 from p2psip.sim.sites.site_peers import SimulatedPeers
@@ -60,8 +62,7 @@ class DirectStage(Stage):
         self._kept[number] = _Kept()
         self._number_of[f"p{number}"] = number
         self._peers.add(number)
-        self.up.add(number)
-        self.known.add(number)
+        self.is_new(number)
 
     def crash(self, number: int) -> None:
         """Its streams are reset."""
@@ -122,6 +123,16 @@ class DirectStage(Stage):
     def island_of(self, number: int) -> int:
         """As its host says."""
         return self._site(number).host.island
+
+    def node_id(self, number: int) -> NodeId:
+        """Always the same."""
+        return identity_of(self._peers.seed, f"p{number}").node_id
+
+    def are_linked(self, node: NodeId, other: NodeId) -> bool:
+        """Both think so, and nothing that they have sent was lost at sea: then a stream stands still for ever."""
+        here, there = (self._site(self.by_node[each]) for each in (node, other))
+        thought = here.peer.node.is_linked(other) and there.peer.node.is_linked(node)
+        return thought and self._world.are_linked(here.host, there.host)
 
     def bytes_sent(self, number: int) -> int:
         """What was before its last start included."""

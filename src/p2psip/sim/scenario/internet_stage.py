@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.coupling.peer import Peer
 from p2psip.coupling.peer_news import Stopped
 from p2psip.reload.node.relays.relay_terms import RelayWish
@@ -14,6 +15,7 @@ from p2psip.sim.scenario.scenario_terms import NatKind, Scenario
 from p2psip.sim.scenario.stage import MAIN_ISLAND, Stage
 from p2psip.sim.sites.internet import InternetSite, InternetSites
 from p2psip.sim.sites.machine_phone import MachinePhone
+from p2psip.sim.sites.making import identity_of
 
 BEHAVIOURS: dict[NatKind, NatBehaviour | None] = {
     "none": None,
@@ -61,8 +63,7 @@ class InternetStage(Stage):
             site = self._sites.add_behind_nat(number, behaviour, forwards=False)
         self._by_number[number] = site
         self._island[number] = MAIN_ISLAND
-        self.up.add(number)
-        self.known.add(number)
+        self.is_new(number)
 
     def crash(self, number: int) -> None:
         """Its machine goes on."""
@@ -128,6 +129,17 @@ class InternetStage(Stage):
     def island_of(self, number: int) -> int:
         """As it was parted."""
         return self._island[number]
+
+    def node_id(self, number: int) -> NodeId:
+        """Always the same."""
+        return identity_of(self._sites.seed, f"s{number}").node_id
+
+    def are_linked(self, node: NodeId, other: NodeId) -> bool:
+        """Both think so, and no sea is between them: here a link goes on when that is gone."""
+        here, there = self.by_node[node], self.by_node[other]
+        if not {here, there} <= self.up or self._island[here] != self._island[there]:
+            return False
+        return self.node(here).is_linked(other) and self.node(there).is_linked(node)
 
     def bytes_sent(self, number: int) -> int:
         """IP and all, and what goes to phones."""

@@ -82,7 +82,9 @@ class Run:
         self.outcome = RunOutcome(seed, tuple(script))
         self._told = told
         self._case = CASES[scenario.topology]
-        self._watch = RingWatch() if scenario.topology == "CHORD-RELOAD" else None
+        self._watch = (
+            RingWatch(self.stage.are_linked, {self.stage.node_id(0)}) if scenario.topology == "CHORD-RELOAD" else None
+        )
         self._is_precise = scenario.peers <= PRECISE_UP_TO
         self._deeds = Deeds(self.stage)
         self._rng = random.Random(f"{seed}/judge")
@@ -97,14 +99,14 @@ class Run:
         scenario, stage = self.scenario, self.stage
         for number in range(scenario.peers):
             stage.add(number)
-            self._ring_changed(excused=number == 0)
+            self._ring_changed()
             if number % scenario.at_once == scenario.at_once - 1:
                 self._run(1.0)
                 self._say("peers start", number + 1, scenario.peers)
-        self._wait(BEGIN_MAX_S, self.is_whole, "not whole", "the overlay has not come about")
+        self._wait(BEGIN_MAX_S, self.is_whole, "not whole", "the overlay has not come about", "they join")
         for number in range(scenario.users):
             stage.add_user(f"u{number}", number % scenario.peers)
-        self._wait(BEGIN_MAX_S, self._are_placed, "not placed", "not all users have their records")
+        self._wait(BEGIN_MAX_S, self._are_placed, "not placed", "not all users have their records", "users come")
         self._began_s = stage.now
         self._tolls.begin()
 
@@ -122,9 +124,11 @@ class Run:
         for due in sorted(undone):
             self._do(due)
         self.stage.heal()
-        self._ring_changed(excused=True)
-        self.outcome.healed_s = self._wait(self.scenario.heal_s, self.is_whole, "not whole", "the overlay is in parts")
-        self._tolls.end(self.scenario)
+        self._ring_changed()
+        self.outcome.healed_s = self._wait(
+            self.scenario.heal_s, self.is_whole, "not whole", "the overlay is in parts", "they heal"
+        )
+        self._tolls.end()
 
     def judge(self) -> None:
         """Who is there is found, by anybody, and can be called; who is not is not."""
@@ -175,8 +179,9 @@ class Run:
         done = due.do()
         if done is not None:
             self.outcome.log.append((self.stage.now - self._began_s, done))
-        self._ring_changed(excused=self._deeds.excuses)
-        self._deeds.excuses = False
+        if self._deeds.moves:
+            self._ring_changed()
+            self._deeds.moves = False
 
     def _run_to(self, at_s: float) -> None:
         while (left_s := self._began_s + at_s - self.stage.now) > 0:
@@ -184,22 +189,26 @@ class Run:
             self._say("it happens", self.stage.now - self._began_s, self.scenario.seconds)
 
     def _run(self, seconds: float) -> None:
+        here = len(self.stage.up)
         if self._watch is None or not self._is_precise:
             self.stage.run(seconds)
             self._look()
         else:
             self.stage.run(seconds, stop=self._look)
         self.stage.collect()
+        if len(self.stage.up) != here:
+            # Who was leaving has left.
+            self._ring_changed()
         if self._wrong:
             self._fail("invariant", self._wrong[0])
 
-    def _wait(self, limit_s: float, condition: Callable[[], bool], kind: str, else_said: str) -> float:
+    def _wait(self, limit_s: float, condition: Callable[[], bool], kind: str, else_said: str, until: str) -> float:
         began_s = self.stage.now
         while not condition():
             if self.stage.now - began_s >= limit_s:
                 self._fail(kind, f"{else_said}, after {limit_s:g} s")
             self._run(STEP_S)
-            self._say("they heal", self.stage.now - began_s, limit_s)
+            self._say(until, self.stage.now - began_s, limit_s)
         return self.stage.now - began_s
 
     # What must be so
@@ -208,19 +217,13 @@ class Run:
         if self._watch is not None:
             for number in self.stage.woken():
                 if number in self.stage.up:
-                    self._wrong += self._watch.look(
-                        self.stage.island_of(number), self.stage.node(number), self.stage.now
-                    )
+                    self._wrong += self._watch.look(self.stage.island_of(number), self.stage.node(number))
         return bool(self._wrong)
 
-    def _ring_changed(self, *, excused: bool) -> None:
+    def _ring_changed(self) -> None:
         if self._watch is not None:
-            islands = self.stage.islands()
-            self._watch.begin_anew(
-                ((at, [self.stage.node(number) for number in numbers]) for at, numbers in islands.items()),
-                self.stage.now,
-                is_excused=excused,
-            )
+            islands = self.stage.islands().items()
+            self._watch.begin_anew({at: [self.stage.node(number) for number in numbers] for at, numbers in islands})
 
     def _are_placed(self) -> bool:
         users = [user for user in self.stage.users.values() if self.stage.is_there(user)]

@@ -2,67 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.node import Node
-from p2psip.sim.invariants import chord_of, violations
+from p2psip.sim.invariants import chord_of, disorder, in_words, rings_of
 
-NOTICED_S = 45.0
-"""Links that a sea has cut are dead when it is gone, and look alive until then."""
+Linked = Callable[[NodeId, NodeId], bool]
+"""Whether there is a link between two that works, whatever they know of that."""
+
+
+@dataclass
+class _Island:
+    nodes: Sequence[Node]
+    lists: dict[NodeId, tuple[NodeId, ...]] = field(default_factory=dict)
+    parts: int = 1
+    """In how many it may be."""
+    is_torn: bool = False
+    """A fault has taken all successors from somebody."""
 
 
 class RingWatch:
     """Looks at the successor lists of the members of each island, and again at those that may be others by now.
 
-    What the invariant takes for granted is that no member loses all its successors between two stabilisations. Where
-    deaths or a sea take them all from somebody, that island is excused until all who are there are one sound ring.
+    Who is reached over no link that works is no successor. An island is one ring that goes round once. It is in several
+    parts (rings, and peers that serve alone) where a peer is new or the sea between them has gone, and then in never
+    more than before. The invariant takes for granted that no fault takes all successors from somebody: where one has,
+    that island is excused until it is one sound ring.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, linked: Linked, may_begin_alone: Collection[NodeId]) -> None:
+        """Who may begin alone and is in no ring is a part by himself: he may be a ring a moment later."""
         self.checks = 0
-        self._lists: dict[int, dict[NodeId, tuple[NodeId, ...]]] = {}
-        self._sizes: dict[int, int] = {}
-        self._excused: dict[int, float] = {}
-        """Until when at least; then until the ring is sound."""
+        """How often a successor list was another, and the island was not excused."""
+        self._linked = linked
+        self._may_begin_alone = may_begin_alone
+        self._islands: dict[int, _Island] = {}
 
-    def begin_anew(
-        self, islands: Iterable[tuple[int, Sequence[Node]]], now: float, *, is_excused: bool = False
-    ) -> None:
-        """Who is there, and where, is another: all nodes that live, island by island. They are excused where two rings
-        have come together, or somebody has begun who begins alone if he reaches nobody.
-        """
-        islands = list(islands)
-        self._sizes = {island: len(nodes) for island, nodes in islands}
-        self._lists = {
-            island: {node.node_id: chord_of(node).table.successors for node in nodes if _is_member(node)}
-            for island, nodes in islands
-        }
-        for island, lists in self._lists.items():
-            if is_excused or any(
-                successors and not any(node in lists for node in successors) for successors in lists.values()
-            ):
-                self._excused[island] = now + NOTICED_S
+    def begin_anew(self, islands: Mapping[int, Sequence[Node]]) -> None:
+        """There was a fault, or it is over: all nodes that live, island by island."""
+        torn = {node.node_id for island in self._islands.values() if island.is_torn for node in island.nodes}
+        self._islands = {}
+        for number, nodes in islands.items():
+            island = self._islands[number] = _Island(nodes)
+            island.lists = {node.node_id: chord_of(node).table.successors for node in nodes if _is_member(node)}
+            best = self._best(island)
+            lost_all = any(listed and best[member] == member for member, listed in island.lists.items())
+            island.is_torn = lost_all or any(node.node_id in torn for node in nodes)
+            island.parts = max(1, len(self._parts(island, best)))
 
-    def look(self, island: int, node: Node, now: float) -> list[str]:
+    def look(self, number: int, node: Node) -> list[str]:
         """What is wrong now that something has happened to this node."""
-        lists = self._lists.setdefault(island, {})
-        known = lists.get(node.node_id)
+        island = self._islands[number]
+        known = island.lists.get(node.node_id)
         listed = chord_of(node).table.successors if _is_member(node) else None
         if listed == known:
             return []
         if listed is None:
-            del lists[node.node_id]
+            del island.lists[node.node_id]
         else:
-            lists[node.node_id] = listed
-        self.checks += 1
-        wrong = violations(lists)
-        if island in self._excused:
-            # Whoever is outside yet may have begun a ring with others before the two meet.
-            if not wrong and len(lists) == self._sizes.get(island) and now >= self._excused[island]:
-                del self._excused[island]
+            island.lists[node.node_id] = listed
+        best = self._best(island)
+        parts = self._parts(island, best)
+        wrong = [what for part in parts if part[0] in best for what in disorder(part, best)]
+        if island.is_torn:
+            has_none = len(best) > 1 and any(successor == member for member, successor in best.items())
+            island.is_torn = bool(wrong) or len(parts) > 1 or has_none
             return []
+        self.checks += 1
+        if len(parts) > island.parts:
+            wrong.append(f"{len(parts)} parts, where there were {island.parts}: {in_words(parts)}")
+        island.parts = max(1, len(parts))
         return wrong
+
+    def _best(self, island: _Island) -> dict[NodeId, NodeId]:
+        lists = island.lists
+        return {
+            member: next((node for node in listed if node in lists and self._linked(member, node)), member)
+            for member, listed in lists.items()
+        }
+
+    def _parts(self, island: _Island, best: Mapping[NodeId, NodeId]) -> list[list[NodeId]]:
+        return rings_of(best) + [[node.node_id] for node in island.nodes if self._is_apart(node)]
+
+    def _is_apart(self, node: Node) -> bool:
+        chord = chord_of(node)
+        is_outside = not chord.joining.is_member and not chord.is_leaving
+        return is_outside and (chord.is_serving or node.node_id in self._may_begin_alone)
 
 
 def _is_member(node: Node) -> bool:

@@ -53,7 +53,7 @@ class RunOutcome:
     retries: int = 0
     """How many lookups and calls were tried again at the end before they succeeded."""
     checks: int = 0
-    """How often a successor list was another, and the ring was looked at."""
+    """How often a successor list was another, the ring was looked at, and it had to be sound."""
     peers: int = 0
     """Those that ran at the end."""
     virtual_s: float = 0.0

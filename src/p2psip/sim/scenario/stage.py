@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.effects import Effect
+from p2psip.base.ids import NodeId
 from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.peer import Peer
 from p2psip.reload.node.node import Node
@@ -83,6 +84,8 @@ class Stage(ABC):
         """The peers that run."""
         self.known: set[int] = set()
         """Those that have ever been there."""
+        self.by_node: dict[NodeId, int] = {}
+        """The same by their Node-IDs."""
         self.users: dict[str, PhoneUser] = {}
         self.lookups: list[Lookup] = []
         self.calls: list[DialledCall] = []
@@ -143,6 +146,14 @@ class Stage(ABC):
         """Where it is, while some do not reach others."""
 
     @abstractmethod
+    def node_id(self, number: int) -> NodeId:
+        """Who a peer is, there yet or not."""
+
+    @abstractmethod
+    def are_linked(self, node: NodeId, other: NodeId) -> bool:
+        """True if there is a link between two peers that works, whatever they know of it."""
+
+    @abstractmethod
     def bytes_sent(self, number: int) -> int:
         """By a peer to others, since it was first there."""
 
@@ -175,6 +186,12 @@ class Stage(ABC):
         for number in sorted(self.up):
             found.setdefault(self.island_of(number), []).append(number)
         return found
+
+    def is_new(self, number: int) -> None:
+        """A peer has started that was never there."""
+        self.up.add(number)
+        self.known.add(number)
+        self.by_node[self.node_id(number)] = number
 
     def add_user(self, name: str, home: int) -> None:
         """Somebody new, at a peer that runs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from p2psip.sim.scenario.run_outcome import RunOutcome
-from p2psip.sim.scenario.scenario_terms import Scenario
 from p2psip.sim.scenario.stage import Stage
 
 
@@ -23,7 +22,7 @@ class Tolls:
         self._began_s = self._stage.now
         self._sent = {number: self._stage.bytes_sent(number) for number in self._stage.up}
 
-    def end(self, scenario: Scenario) -> None:
+    def end(self) -> None:
         """Until now: what comes after is asked by the judge alone."""
         took_s = self._stage.now - self._began_s
         self._rates = [
