@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.terminal.tables import aligned
+from p2psip.cli.tools.seed_results import Figures, SeedResults
 from p2psip.daemon.state.settings_file import make, read_values
-from p2psip.net.disk.files import read_text
+from p2psip.net.disk.files import write_file
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.scenario.play import play
 from p2psip.sim.scenario.run_outcome import SPREADS, RunOutcome, as_scenario, spread
@@ -65,35 +68,54 @@ def sim(
     """Play it."""
     read = _read(scenario)
     if seeds:
-        return _many(read, scenario, _range(seeds), results, jobs, as_json=as_json)
+        for name, is_given in (("--seed", seed is not None), ("--plots", plots), ("--keep", keep)):
+            if is_given:
+                raise LocalMisuse(f"{name} is for one run, and --seeds for many: leave one of the two out")
+        return _many(read, scenario, _range(seeds), SeedResults(results, read), jobs, as_json=as_json)
+    if results is not None:
+        raise LocalMisuse("--results is of many runs: write --seeds 1-300 as well")
     chosen = read.seed if seed is None else seed
+    draw = None if plots is None else _pictures(plots)
     progress = _Progress()
     outcome = play(read, chosen, told=progress.told)
     progress.end()
     print(json.dumps(_plain(outcome)) if as_json else "\n".join(_described(outcome)))
-    if plots is not None:
-        _draw(outcome, plots)
+    if draw is not None:
+        draw(outcome)
     if outcome.failure is None:
         return 0
     shorter, shortest = shrink(read, outcome, runs_max=shrink_runs, told=progress.shrinking)
     progress.end()
     path = keep or scenario.with_name(f"{scenario.stem}-{chosen}.toml")
-    path.write_text(as_scenario(shorter, shortest), encoding="utf-8")
+    write_file(path, as_scenario(shorter, shortest).encode())
     print(f"\nThe shortest run that fails so, with {shorter.peers} peers and {shorter.users} users:", file=sys.stderr)
     print(shortest.transcript(), file=sys.stderr)
     print(f"It is in {path}: p2psip sim {path}", file=sys.stderr)
     return 1
 
 
-def _draw(outcome: RunOutcome, directory: Path) -> None:
+def _pictures(directory: Path) -> Callable[[RunOutcome], None]:
+    """What draws there. That it cannot is said before a run that may take an hour, and not after it."""
     try:
         from p2psip.sim.scenario.plots import draw_all
     except ImportError as error:
         raise LocalMisuse(
             f"--plots: there is no {error.name} here: install it with pip install 'p2psip[sim]'"
         ) from None
-    for path in draw_all(outcome, directory):
-        print(path, file=sys.stderr)
+
+    def draw(outcome: RunOutcome) -> None:
+        try:
+            drawn = draw_all(outcome, directory)
+        except OSError as error:
+            raise LocalMisuse(f"cannot write {error.filename or directory}: {error.strerror}") from None
+        for path in drawn:
+            print(path, file=sys.stderr)
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalMisuse(f"--plots {directory}: {error.strerror}: take a directory that can be written") from None
+    return draw
 
 
 def _read(path: Path) -> Scenario:
@@ -113,64 +135,43 @@ def _range(seeds: str) -> range:
     return range(int(first), int(last) + 1)
 
 
-def _many(scenario: Scenario, path: Path, seeds: range, results: Path | None, jobs: int, *, as_json: bool) -> int:
+def _many(scenario: Scenario, path: Path, seeds: range, results: SeedResults, jobs: int, *, as_json: bool) -> int:
     """Each seed by itself; what has been played before counts as it was."""
-    before = list(_played(results)) if results is not None else []
-    known = {figures["seed"] for figures in before}
-    failed = [figures for figures in before if figures["failure"] and figures["seed"] in seeds]
-    left = [seed for seed in seeds if seed not in known]
+    left = [seed for seed in seeds if seed not in results.known]
     began_s = time.monotonic()
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_leave_interrupts_to_others) as pool:
         for done, figures in enumerate(pool.map(_figures, ((scenario, seed) for seed in left)), 1):
-            line = json.dumps(figures)
-            if results is not None:
-                with results.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+            line = results.add(figures)
             if as_json:
                 print(line, flush=True)
             if figures["failure"]:
-                failed.append(figures)
-                print(f"seed {figures['seed']} failed: {figures['failure']}", file=sys.stderr, flush=True)
+                print(f"seed {figures['seed']} failed: {figures['failure']['why']}", file=sys.stderr, flush=True)
             if sys.stderr.isatty():
                 left_s = (time.monotonic() - began_s) / done * (len(left) - done)
-                print(
-                    f"\r{done} of {len(left)} seeds, {len(failed)} failed, {left_s:.0f} s left ",
-                    end="",
-                    file=sys.stderr,
-                )
+                said = f"{done} of {len(left)} seeds, {len(results.failed)} failed, {left_s:.0f} s left"
+                print(f"\r{said} ", end="", file=sys.stderr)
     if sys.stderr.isatty() and left:
         print(file=sys.stderr)
+    failed = [seed for seed in seeds if seed in results.failed]
     if not as_json:
         print(f"{len(seeds)} seeds, {len(failed)} failed")
-        for figures in failed:
-            print(f"  p2psip sim {path} --seed {figures['seed']}")
+        for seed in failed:
+            print(f"  p2psip sim {path} --seed {seed}: {results.failed[seed]}")
     return 1 if failed else 0
 
 
-def _figures(played: tuple[Scenario, int]) -> dict[str, object]:
+def _leave_interrupts_to_others() -> None:
+    """Ctrl-C is for who has started them: it ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _figures(played: tuple[Scenario, int]) -> Figures:
     return _plain(play(*played))
 
 
-def _plain(outcome: RunOutcome) -> dict[str, object]:
-    import msgspec
-
-    plain: dict[str, object] = msgspec.to_builtins(outcome.figures())
+def _plain(outcome: RunOutcome) -> Figures:
+    plain: Figures = msgspec.to_builtins(outcome.figures())
     return plain
-
-
-def _played(path: Path) -> Iterator[dict[str, object]]:
-    if not path.exists():
-        return
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        try:
-            figures = json.loads(line)
-            seed = figures["seed"]
-        except (ValueError, KeyError, TypeError):
-            raise LocalMisuse(
-                f"{path}: line {number} is no result of a seed: remove it, or take another file"
-            ) from None
-        assert isinstance(seed, int), "seeds are numbers"
-        yield figures
 
 
 def _described(outcome: RunOutcome) -> Iterator[str]:

@@ -99,9 +99,34 @@ def test_many_seeds_and_none_twice(sim: Command, tmp_path: Path) -> None:
 
 def test_a_seed_that_had_failed_counts_still(sim: Command, tmp_path: Path) -> None:
     results = tmp_path / "village.jsonl"
-    results.write_text('{"seed": 1, "failure": {"kind": "not found", "at_s": 1, "why": "u1 is not found"}}\n')
+    assert sim(sim.scenario, "--seeds", "1-1", "--results", results)[0] == 0
+    figures = json.loads(results.read_text())
+    figures["failure"] = {"kind": "not found", "at_s": 1, "why": "u1 is not found"}
+    results.write_text(json.dumps(figures) + "\n")
     status, out, _ = sim(sim.scenario, "--seeds", "1-1", "--results", results)
-    assert (status, out) == (1, f"1 seeds, 1 failed\n  p2psip sim {sim.scenario} --seed 1\n")
+    assert (status, out) == (1, f"1 seeds, 1 failed\n  p2psip sim {sim.scenario} --seed 1: u1 is not found\n")
+
+
+def test_a_line_that_was_cut_off_is_played_again(sim: Command, tmp_path: Path) -> None:
+    results = tmp_path / "village.jsonl"
+    assert sim(sim.scenario, "--seeds", "1-2", "--results", results)[0] == 0
+    whole = results.read_bytes()
+    results.write_bytes(whole[:-20])
+    assert sim(sim.scenario, "--seeds", "1-2", "--results", results)[0] == 0
+    first, second = (json.loads(line) for line in results.read_bytes().splitlines())
+    assert (first["seed"], second["seed"]) == (1, 2)
+    assert len(results.read_bytes().splitlines()) == len(whole.splitlines())
+
+
+def test_what_was_played_before_the_scenario_was_changed_does_not_count(sim: Command, tmp_path: Path) -> None:
+    results = tmp_path / "village.jsonl"
+    assert sim(sim.scenario, "--seeds", "1-1", "--results", results)[0] == 0
+    sim.scenario.write_text(VILLAGE.replace("peers = 3", "peers = 4"))
+    status, _, err = sim(sim.scenario, "--seeds", "1-1", "--results", results)
+    assert (status, err) == (
+        2,
+        f"p2psip: {results}: line 1 is of another scenario, or of this one before it was changed: take another file\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,13 +135,20 @@ def test_a_seed_that_had_failed_counts_still(sim: Command, tmp_path: Path) -> No
         (["--seeds", "3"], "--seeds 3: write the first and the last, as --seeds 1-300"),
         (["--seeds", "3-1"], "--seeds 3-1: write the first and the last, as --seeds 1-300"),
         (["--seeds", "1-1", "--results", "{here}/bad.jsonl"], "line 1 is no result of a seed: remove it, or take"),
+        (["--seeds", "1-1", "--results", "{here}/none/a.jsonl"], "cannot write {here}/none/a.jsonl: No such file"),
+        (["--seeds", "1-1", "--results", "{here}"], "cannot read {here}: Is a directory"),
+        (["--seeds", "1-1", "--seed", "2"], "--seed is for one run, and --seeds for many: leave one of the two out"),
+        (["--seeds", "1-1", "--plots", "{here}"], "--plots is for one run, and --seeds for many"),
+        (["--seeds", "1-1", "--keep", "{here}/a.toml"], "--keep is for one run, and --seeds for many"),
+        (["--results", "{here}/a.jsonl"], "--results is of many runs: write --seeds 1-300 as well"),
+        (["--plots", "{here}/bad.jsonl"], "--plots {here}/bad.jsonl: File exists: take a directory that can be"),
     ],
 )
 def test_what_is_mistyped(sim: Command, tmp_path: Path, arguments: list[str], said: str) -> None:
     (tmp_path / "bad.jsonl").write_text("no JSON\n")
     status, _, err = sim(sim.scenario, *(argument.format(here=tmp_path) for argument in arguments))
     assert status == 2
-    assert said in err
+    assert said.format(here=tmp_path) in err
     assert err.count("\n") == 1
 
 
