@@ -64,8 +64,9 @@ CANDIDATE_PAUSE_S = 5.0
 
 
 DOUBT_S = 3.0
-"""How long the only other peer, which has dialled us as if it were not linked with us, has to say that it is in the
-ring."""
+"""How long a peer that has dialled us as if it were not linked with us may take to say that it is in the ring."""
+CROSSING_S = 5.0
+"""A link that is younger may have come up while its other end was dialling us already."""
 
 PLACE = "our place"
 """The key of the intent to be linked with whoever is responsible for the place behind ours."""
@@ -89,7 +90,7 @@ class Chord:
         self._settings = settings
         self._rng = rng
         self._timers: Timers[str] = self._queue.scope()
-        self._links: set[NodeId] = set()
+        self._links: dict[NodeId, float] = {}
         self._sought: set[NodeId] = set()
         self._left: set[NodeId] = set()
         self._doubted: set[NodeId] = set()
@@ -188,10 +189,12 @@ class Chord:
         """
         self._left.discard(node)
         self._candidates.forgive(node)
-        is_only_peer = node in self._links and set(self.table.peers) == {node}
-        if is_stranger and is_only_peer and self.joining.is_member:
-            # The only other peer: the link that we have fell silent for it, and it has dialled again; or it was started
-            # again, and is in the ring no more. If it is, it says so; a ring of two does not end for a doubt.
+        is_only_peer = set(self.table.peers) == {node}
+        is_crossing = now - self._links.get(node, now) < CROSSING_S
+        is_known = node in self._links and node in self.table and self.joining.is_member
+        if is_stranger and is_known and (is_only_peer or is_crossing):
+            # It dialled us to look for another part before it had this link; or the link fell silent for the only other
+            # peer; or it was started again, and is in the ring no more. If it is, it says so: no ring ends for a doubt.
             self._doubted.add(node)
             self._timers.set("doubted", now + DOUBT_S, "is the other peer still in the ring?")
             self._actions.append(AskForUpdate(node))
@@ -202,7 +205,7 @@ class Chord:
             # Were it the peer that we know, it would know of our link: it was started again, or lost it.
             self._is_outside(node, now)
         if node not in self._links:
-            self._links.add(node)
+            self._links[node] = now
             self._told.pop(node, None)
         self._candidates.linked(node, now)
         if wants_full or not (is_stranger or is_gateway):
@@ -228,8 +231,9 @@ class Chord:
         """The link to a node failed: 10.7.1 and 10.7.2."""
         node = lost.node
         was_candidate = node in self._candidates.under_way
-        for collection in (self._links, self._sought, self._left, self._doubted):
+        for collection in (self._sought, self._left, self._doubted):
             collection.discard(node)
+        self._links.pop(node, None)
         self._candidates.lost(node)
         self._told.pop(node, None)
         self._admitting.pop(node, None)
@@ -417,7 +421,7 @@ class Chord:
 
     def _ask_left(self) -> None:
         """A leaving peer tells nobody that it is here (10.9); one that does so is another, or is here again."""
-        for node in sorted(self._left & self._links):
+        for node in sorted(self._left & self._links.keys()):
             self._left.discard(node)
             self._actions.append(AskForUpdate(node))
 
@@ -452,7 +456,7 @@ class Chord:
         wanted |= {
             node for node, view in self._candidates.views.items() if self.node_id in view.predecessors + view.successors
         }
-        for node in sorted(self._sought & self._links - wanted):
+        for node in sorted(self._sought & self._links.keys() - wanted):
             self._actions.append(Detach(node))
 
     def _prune_later(self, now: float) -> None:
@@ -590,6 +594,6 @@ class Chord:
 
     def _join_failed(self, reason: str, now: float) -> None:
         self._candidates.under_way.clear()
-        self._sought &= self._links
+        self._sought &= self._links.keys()
         self._actions.append(JoinFailed(reason, has_found_overlay=self.joining.admitting_peer is not None))
         self.joining.retry_later(now)

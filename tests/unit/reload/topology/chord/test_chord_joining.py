@@ -17,6 +17,7 @@ from p2psip.reload.topology.actions import (
 )
 from p2psip.reload.topology.chord.chord import (
     ANNOUNCE_DELAY_S,
+    CROSSING_S,
     DOUBT_S,
     PLACE,
     NotAdmitting,
@@ -340,10 +341,26 @@ def test_a_joining_node_that_is_lost_or_could_not_be_given_its_data_is_not_admit
 def test_a_peer_that_comes_as_a_stranger_was_started_again() -> None:
     """It is a peer again when it says so, not before: messages for its neighbours would end there."""
     bench = member(90, 120)
+    bench.run_for(CROSSING_S)
     bench.link(90, is_stranger=True)
     assert nid(90) not in bench.chord.table
     bench.hear(90)
     assert nid(90) in bench.chord.table
+
+
+@pytest.mark.parametrize("is_in_the_ring", [True, False])
+def test_who_dialled_us_before_our_link_came_up_is_doubted_and_not_dropped(is_in_the_ring: bool) -> None:
+    """Two rings that meet look for each other with many dials at once: they were torn apart again by them."""
+    bench = member(120)
+    bench.link(90)
+    bench.hear(90)
+    bench.run_for(CROSSING_S - 1.0)
+    bench.link(90, is_stranger=True)
+    assert bench.of(AskForUpdate) == [AskForUpdate(nid(90))]
+    if is_in_the_ring:
+        bench.hear(90)
+    bench.run_for(DOUBT_S)
+    assert (nid(90) in bench.chord.table) == is_in_the_ring
 
 
 def in_doubt() -> Bench:
