@@ -20,6 +20,9 @@ Undo: TypeAlias = Callable[[], str | None]
 Later: TypeAlias = Callable[[float, Undo], None]
 
 
+SHAKING = ("sleep", "reboot_router", "switch_uplink")
+
+
 class Deeds:
     """Each says what it has done, or nothing if there was nobody to do it to."""
 
@@ -27,6 +30,8 @@ class Deeds:
         self._stage = stage
         self.moves = False
         """The last one has changed who is there, or who reaches whom."""
+        self.shaken: list[int] = []
+        """Peers whose links may work no more since the last one, which nobody can know yet."""
 
     def do(self, happening: Happening, later: Later) -> str | None:
         """Do it; `later` has what undoes it done, after so many seconds."""
@@ -50,6 +55,8 @@ class Deeds:
                 touched = [
                     number for number in numbers if number in self._stage.up and self._machine(happening, number)
                 ]
+                if happening.what in SHAKING:
+                    self.shaken = touched
         if not touched:
             return None
         self.moves = True
@@ -72,6 +79,7 @@ class Deeds:
                 awake = [number for number in numbers if number in self._stage.up]
                 for number in awake:
                     self._internet.wake(number)
+                self.shaken = awake
                 return f"{_names('p', awake)}: awake" if awake else None
             case "wrong_date":
                 for number in (number for number in numbers if number in self._stage.up):

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -180,8 +180,8 @@ class Run:
         if done is not None:
             self.outcome.log.append((self.stage.now - self._began_s, done))
         if self._deeds.moves:
-            self._ring_changed()
-            self._deeds.moves = False
+            self._ring_changed(self._deeds.shaken)
+            self._deeds.moves, self._deeds.shaken = False, []
 
     def _run_to(self, at_s: float) -> None:
         while (left_s := self._began_s + at_s - self.stage.now) > 0:
@@ -217,13 +217,19 @@ class Run:
         if self._watch is not None:
             for number in self.stage.woken():
                 if number in self.stage.up:
-                    self._wrong += self._watch.look(self.stage.island_of(number), self.stage.node(number))
+                    self._wrong += self._watch.look(
+                        self.stage.island_of(number), self.stage.node(number), self.stage.now
+                    )
         return bool(self._wrong)
 
-    def _ring_changed(self) -> None:
+    def _ring_changed(self, shaken: Iterable[int] = ()) -> None:
         if self._watch is not None:
             islands = self.stage.islands().items()
-            self._watch.begin_anew({at: [self.stage.node(number) for number in numbers] for at, numbers in islands})
+            self._watch.begin_anew(
+                {at: [self.stage.node(number) for number in numbers] for at, numbers in islands},
+                self.stage.now,
+                shaken={self.stage.node_id(number) for number in shaken},
+            )
 
     def _are_placed(self) -> bool:
         users = [user for user in self.stage.users.values() if self.stage.is_there(user)]

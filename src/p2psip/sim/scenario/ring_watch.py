@@ -13,6 +13,10 @@ Linked = Callable[[NodeId, NodeId], bool]
 """Whether there is a link between two that works, whatever they know of that."""
 
 
+NOTICED_S = 45.0
+"""By then links that work no more have been noticed."""
+
+
 @dataclass
 class _Island:
     nodes: Sequence[Node]
@@ -21,6 +25,8 @@ class _Island:
     """In how many it may be."""
     is_torn: bool = False
     """A fault has taken all successors from somebody."""
+    torn_until: float = 0.0
+    """At the least."""
 
 
 class RingWatch:
@@ -29,7 +35,7 @@ class RingWatch:
     Who is reached over no link that works is no successor. An island is one ring that goes round once. It is in several
     parts (rings, and peers that serve alone) where a peer is new or the sea between them has gone, and then in never
     more than before. The invariant takes for granted that no fault takes all successors from somebody: where one has,
-    that island is excused until it is one sound ring.
+    or may have, that island is excused until it is one sound ring.
     """
 
     def __init__(self, linked: Linked, may_begin_alone: Collection[NodeId]) -> None:
@@ -40,19 +46,28 @@ class RingWatch:
         self._may_begin_alone = may_begin_alone
         self._islands: dict[int, _Island] = {}
 
-    def begin_anew(self, islands: Mapping[int, Sequence[Node]]) -> None:
-        """There was a fault, or it is over: all nodes that live, island by island."""
-        torn = {node.node_id for island in self._islands.values() if island.is_torn for node in island.nodes}
+    def begin_anew(
+        self, islands: Mapping[int, Sequence[Node]], now: float, shaken: Collection[NodeId] = frozenset()
+    ) -> None:
+        """There was a fault, or it is over: all nodes that live, island by island. Which links of the shaken ones
+        still work is not known.
+        """
+        until = dict.fromkeys(shaken, now + NOTICED_S)
+        for before in self._islands.values():
+            if before.is_torn:
+                for node in before.nodes:
+                    until[node.node_id] = max(before.torn_until, until.get(node.node_id, 0.0))
         self._islands = {}
         for number, nodes in islands.items():
             island = self._islands[number] = _Island(nodes)
             island.lists = {node.node_id: chord_of(node).table.successors for node in nodes if _is_member(node)}
             best = self._best(island)
             lost_all = any(listed and best[member] == member for member, listed in island.lists.items())
-            island.is_torn = lost_all or any(node.node_id in torn for node in nodes)
+            torn = [until[node.node_id] for node in nodes if node.node_id in until]
+            island.is_torn, island.torn_until = lost_all or bool(torn), max(torn, default=0.0)
             island.parts = max(1, len(self._parts(island, best)))
 
-    def look(self, number: int, node: Node) -> list[str]:
+    def look(self, number: int, node: Node, now: float) -> list[str]:
         """What is wrong now that something has happened to this node."""
         island = self._islands[number]
         known = island.lists.get(node.node_id)
@@ -68,7 +83,7 @@ class RingWatch:
         wrong = [what for part in parts if part[0] in best for what in disorder(part, best)]
         if island.is_torn:
             has_none = len(best) > 1 and any(successor == member for member, successor in best.items())
-            island.is_torn = bool(wrong) or len(parts) > 1 or has_none
+            island.is_torn = bool(wrong) or len(parts) > 1 or has_none or now < island.torn_until
             return []
         self.checks += 1
         if len(parts) > island.parts:
