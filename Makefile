@@ -22,7 +22,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls phone-table lint types imports lock clean
+.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls phone-table published-chord lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -116,6 +116,9 @@ conformance: dev
 
 transactions: dev
 	$(BIN)/python tests/support/transaction_diagrams.py
+
+published-chord: dev
+	PYTHONPATH=tests/support $(BIN)/python tests/support/published_chord.py
 
 deaths: dev
 	PYTHONPATH=tests/support $(BIN)/python tests/support/deaths.py
