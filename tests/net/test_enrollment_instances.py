@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 from postgresql import Cluster, cluster
+from typed_commands import P2PSIP, p2psip
 
 from p2psip.base.errors import RequestFailed
 from p2psip.enrollment.client import EnrollmentRefused
@@ -32,7 +32,6 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.security.keys import generate_key
 from p2psip.reload.wire.common import SignatureAlgorithm
 
-P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 NAMES = 16
 """Machines that want in; each name is wanted by two of them, at the same time."""
 
@@ -41,14 +40,6 @@ WORKERS = 6
 PATIENCE_S = 120.0
 
 pytestmark = pytest.mark.slow(60)
-
-
-def p2psip(*arguments: object, status: int = 0) -> str:
-    """Run the command to its end; what it prints."""
-    command = [*P2PSIP, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
 
 
 @contextmanager

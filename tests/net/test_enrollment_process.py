@@ -7,25 +7,16 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from typed_commands import P2PSIP, as_account, p2psip
 
 from p2psip.daemon.enrollment import is_reached
 
 PASSWORD = "alice's secret"
-P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
-
-
-def p2psip(*arguments: object, status: int = 0) -> str:
-    """Run the command to its end; what it prints."""
-    command = [*P2PSIP, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
 
 
 @contextmanager
@@ -52,16 +43,7 @@ def test_found_serve_join_remove_and_stop(tmp_path: Path) -> None:
     with serving(club) as (url, server):
         # The accounts are changed beside the running server.
         p2psip("user", "add", "alice", "--overlay", club, "--password-file", password)
-        join = [
-            "--config",
-            url,
-            "--fingerprint",
-            founded["fingerprint"],
-            "--user",
-            "alice",
-            "--password-file",
-            password,
-        ]
+        join = as_account("alice", password, url=url, fingerprint=founded["fingerprint"])
         peer = json.loads(p2psip("peer", "init", tmp_path / "peer", "--name", "garden", *join, "--json"))
         assert peer["user"] == "peer-garden@club.example"
         p2psip("overlay", "set", club, "--sign", f"enrollment-server={url}")

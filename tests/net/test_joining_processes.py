@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +17,10 @@ from typing import Any
 
 import pytest
 from our_phone import OurPhone
+from typed_commands import P2PSIP
 
 from p2psip.enrollment.join_codes import TOKEN_BYTES, JoinCode
 
-P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
 COMMANDS_MAX = 5
 CALL_MAX_S = 5 * 60.0
 """A minute is what people are promised; a test on real machines, which may be slow, asserts five times that and prints
@@ -277,7 +276,12 @@ def test_members_wait_are_approved_revoked_and_taken_back(sites: list[Site]) -> 
     code = hill.json("invite", "--uses", 2)["code"]
     # Each is told for whom it waits; one goes on by itself, the other after a power cut.
     elsewhere.begin("join", code, "--name", "attic")
-    waiting = {"waiting": True, "user": "peer-attic@club.example", "approver": "admin@club.example"}
+    waiting = {
+        "waiting": True,
+        "user": "peer-attic@club.example",
+        "for": "approval",
+        "approver": "admin@club.example",
+    }
     assert elsewhere.told() == waiting
     valley.begin("join", code, "--name", "garden")
     assert valley.told() == waiting | {"user": "peer-garden@club.example"}

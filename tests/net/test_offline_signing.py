@@ -6,27 +6,41 @@ import json
 import os
 import signal
 import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typed_commands import P2PSIP, as_account, p2psip
 
-P2PSIP = [sys.executable, "-c", "from p2psip.cli.main import main; main()"]
+pytestmark = pytest.mark.slow(60)
 
-pytestmark = pytest.mark.slow(40)
-
-
-def p2psip(*arguments: object, status: int = 0) -> str:
-    """Run the command to its end; what it prints."""
-    command = [*P2PSIP, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
+PATIENCE_S = 120.0
 
 
-def test_two_machines_join_and_who_has_the_key_signs_by_hand(tmp_path: Path) -> None:
-    club, server, carried, signed = (tmp_path / name for name in ("club", "server", "carried.json", "signed.json"))
-    password = tmp_path / "password"
+class Waiting:
+    """A command that waits for people."""
+
+    def __init__(self, *arguments: object) -> None:
+        command = [*P2PSIP, *map(str, arguments), "--json"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
+
+    def told(self) -> Any:
+        """What it says next."""
+        assert self.process.stdout is not None
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> None:
+        """Whatever it waits for yet."""
+        self.process.kill()
+        self.process.communicate(timeout=PATIENCE_S)
+
+
+@contextmanager
+def offline_server(tmp_path: Path) -> Iterator[list[str]]:
+    """What a machine says to enroll as alice at a server whose key is in `club`; in `server` there is none."""
+    club, server, password = (tmp_path / name for name in ("club", "server", "password"))
     password.write_text("anchor password")
     founded = json.loads(
         p2psip("overlay", "create", "club.example", club, "--enrollment-url", "https://127.0.0.1:1/", "--json")
@@ -35,6 +49,7 @@ def test_two_machines_join_and_who_has_the_key_signs_by_hand(tmp_path: Path) -> 
     assert not list(server.glob("*.key"))
     # The key is encrypted where it is; nothing but the signing asks for it.
     p2psip("enrollment", "protect", club, "--password-file", password)
+    p2psip("user", "add", "alice", "--overlay", server, "--password-file", password)
     (club / "enrollment.toml").write_text(f'key_password_file = "{password}"\n')
     command = [*P2PSIP, "enrollment", "serve", str(server), "--listen", "127.0.0.1:0", "--log-format", "json"]
     with (tmp_path / "log").open("w") as log:
@@ -42,37 +57,56 @@ def test_two_machines_join_and_who_has_the_key_signs_by_hand(tmp_path: Path) -> 
     try:
         assert running.stdout is not None
         _, url = running.stdout.readline().split()
-        p2psip("user", "add", "alice", "--overlay", server, "--password-file", password)
-        join = [
-            "--config",
-            url,
-            "--fingerprint",
-            founded["fingerprint"],
-            "--user",
-            "alice",
-            "--password-file",
-            password,
-        ]
-        for name in ("garden", "attic"):
-            said = p2psip("peer", "init", tmp_path / name, "--name", name, *join, status=1)
-            assert "has to sign it: repeat this command later, as it is" in said
-        assert "2 to be signed" in p2psip("enrollment", "requests", server, carried)
-        assert "say --yes to sign these 2" in p2psip("enrollment", "sign", club, carried, signed, status=2)
-        assert "peer-garden@club.example" in p2psip("enrollment", "sign", club, carried, signed, status=2)
-        p2psip("enrollment", "sign", club, carried, signed, "--yes")
-        returned = json.loads(p2psip("enrollment", "return", server, signed, "--json"))
-        assert sorted(returned["returned"]) == ["peer-attic@club.example", "peer-garden@club.example"]
-        asked = {each["user"]: each["node_ids"] for each in json.loads(carried.read_text())["requests"]}
-        for name in ("garden", "attic"):
-            peer = json.loads(p2psip("peer", "init", tmp_path / name, "--name", name, *join, "--json"))
-            assert [peer["node_id"]] == asked[peer["user"]]
-        assert "0 to be signed" in p2psip("enrollment", "requests", server, carried)
-        assert "signs at once" in p2psip("enrollment", "requests", club, carried, status=2)
+        yield as_account("alice", password, url=url, fingerprint=founded["fingerprint"])
     finally:
         os.kill(running.pid, signal.SIGTERM)
-        running.communicate(timeout=60)
+        running.communicate(timeout=PATIENCE_S)
+
+
+def test_two_machines_wait_for_being_approved_and_signed_by_hand(tmp_path: Path) -> None:
+    club, server, carried, signed = (tmp_path / name for name in ("club", "server", "carried.json", "signed.json"))
+    users = {name: f"peer-{name}@club.example" for name in ("attic", "garden")}
+    with offline_server(tmp_path) as join:
+        p2psip("members", "approval", "on", "--overlay", server)
+        waiting = {name: Waiting("peer", "init", tmp_path / name, "--name", name, *join) for name in users}
+        try:
+            for name, machine in waiting.items():
+                approval = {"waiting": True, "user": name, "for": "approval", "approver": "admin@club.example"}
+                assert machine.told() == approval
+            # What is not approved is not there to be signed.
+            p2psip("members", "approve", "garden", "--overlay", server)
+            signature = {"waiting": True, "user": "garden", "for": "signature", "approver": None}
+            assert waiting["garden"].told() == signature
+            assert "1 to be signed" in p2psip("enrollment", "requests", server, carried)
+            assert states(server) == {"peer-attic": "waits", "peer-garden": "unsigned"}
+            assert "say --yes to sign these 1" in p2psip("enrollment", "sign", club, carried, signed, status=2)
+            assert users["garden"] in p2psip("enrollment", "sign", club, carried, signed, status=2)
+            p2psip("enrollment", "sign", club, carried, signed, "--yes")
+            returned = json.loads(p2psip("enrollment", "return", server, signed, "--json"))
+            assert returned["returned"] == [users["garden"]]
+            # Nothing is typed where the machine is.
+            (asked,) = json.loads(carried.read_text())["requests"]
+            peer = waiting["garden"].told()
+            assert ([peer["node_id"]], peer["user"]) == (asked["node_ids"], users["garden"])
+            assert waiting["garden"].process.wait(PATIENCE_S) == 0
+        finally:
+            for machine in waiting.values():
+                machine.end()
+        assert states(server) == {"peer-attic": "waits", "peer-garden": "member"}
+        assert "0 to be signed" in p2psip("enrollment", "requests", server, carried)
+        assert "signs at once" in p2psip("enrollment", "requests", club, carried, status=2)
     told = json.loads(p2psip("enrollment", "audit", server, "--json"))
-    assert [entry["event"] for entry in told if entry["user"].startswith("peer-")] == ["requested"] * 2
-    assert [entry["event"] for entry in told][-2:] == ["signed"] * 2
+    of_machines = [(entry["event"], entry["user"]) for entry in told if entry["user"].startswith("peer-")]
+    assert sorted(of_machines[:2]) == [("waits", user) for user in users.values()]
+    # However often it has asked.
+    assert of_machines[2:] == [("approved", users["garden"]), ("requested", users["garden"])]
+    assert told[-1]["event"] == "signed"
     outcomes = [json.loads(line).get("outcome") for line in (tmp_path / "log").read_text().splitlines()]
-    assert [each for each in outcomes if each] == ["waiting_for_signature"] * 2 + ["issued"] * 2
+    expected = ["approval_pending"] * 2 + ["waiting_for_signature", "issued"]
+    assert [each for each in outcomes if each] == expected
+
+
+def states(server: Path) -> dict[str, str]:
+    """Which machine is what, by name."""
+    listed = json.loads(p2psip("members", "list", "--overlay", server, "--json"))["members"]
+    return {name: each["state"] for each in listed if (name := each["name"].partition("@")[0]).startswith("peer-")}

@@ -10,7 +10,7 @@ import typer
 
 from p2psip.base.errors import LocalMisuse
 from p2psip.cli.terminal.passwords import FILE_HELP, known_password
-from p2psip.cli.terminal.progress import busy
+from p2psip.cli.terminal.progress import busy, tell_of_waiting
 
 HELP = "Prepare an application to be a client of an overlay: no peer, no phones."
 
@@ -51,6 +51,7 @@ def init(
     import asyncio
 
     from p2psip.cli.overlay.options import dns_server
+    from p2psip.daemon.joining.waiting_members import until_enrolled
     from p2psip.daemon.state.client_state import ClientRequest, init_client
     from p2psip.enrollment.client import parse_fingerprint
 
@@ -59,7 +60,9 @@ def init(
     password = None if self_signed else known_password(password_file, user)
     busy("getting the configuration and enrolling")
     request = ClientRequest(config, parse_fingerprint(fingerprint), user, password, listen, dns_server(dns))
-    state = asyncio.run(init_client(directory, request))
+    told = tell_of_waiting(as_json=as_json)
+    made = until_enrolled(lambda: init_client(directory, request), lambda refused: told(refused, user))
+    state = asyncio.run(made)
     facts = {
         "overlay": state.configuration.instance_name,
         "user": state.identity.user,

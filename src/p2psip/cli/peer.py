@@ -76,7 +76,7 @@ def init(
 
     from p2psip.cli.overlay.options import dns_server
     from p2psip.daemon.init import PeerRequest, init_peer
-    from p2psip.daemon.joining.approval_wait import until_approved
+    from p2psip.daemon.joining.waiting_members import until_enrolled
     from p2psip.enrollment.client import parse_fingerprint
     from p2psip.reload.wire.common import SignatureAlgorithm
 
@@ -93,7 +93,7 @@ def init(
     )
     busy("getting the configuration and enrolling")
     told = tell_of_waiting(as_json=as_json)
-    made = until_approved(lambda: init_peer(directory, request), lambda refused: told(refused, request.name))
+    made = until_enrolled(lambda: init_peer(directory, request), lambda refused: told(refused, request.name))
     _tell_of(asyncio.run(made), directory, as_json=as_json)
 
 

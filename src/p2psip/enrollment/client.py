@@ -76,8 +76,8 @@ class EnrollmentRefused(RequestFailed):
 
     @property
     def is_pending(self) -> bool:
-        """True if it need only ask again, until it is approved."""
-        return self.token == ApprovalPending.token
+        """True if it need only ask again, until it is approved, or its certificate is signed."""
+        return self.token in (ApprovalPending.token, WaitingForSignature.token)
 
     @property
     def is_final(self) -> bool:

@@ -134,4 +134,4 @@ class WaitingForSignature(EnrollmentRejected):
 
     code = 503
     token = "waiting_for_signature"
-    retry_after_s = 600
+    retry_after_s = 10

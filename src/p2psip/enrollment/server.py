@@ -147,8 +147,8 @@ class _Case:
     waits_for: type[ServerErrand] | None = None
     account: str = ""
     user: str = ""
-    asks_again: bool = False
-    """True for who waits for its approval, and has been told so."""
+    has_heard: type[EnrollmentRejected] | None = None
+    """ApprovalPending or WaitingForSignature: of who waits for that, and has been told so."""
 
 
 class EnrollmentServer:
@@ -224,16 +224,16 @@ class EnrollmentServer:
             del self._open[source]
 
     def _decide(self, case: _Case, post: Post) -> Work:
-        """By the key of who waits for its approval; by the token of an invitation; by password; without, by the key."""
+        """By the key of who waits; by the token of an invitation; by password; without all that, by the key."""
         check_accept(post.accept)
         form = read_form(post.content_type, post.body)
         self._check_clock(case)
         request = self._read_csr(form)
         case.user = request.user
         self._check_room(case)
-        if (yield from self._look_up(case, request)).is_applicant_s:
+        case.has_heard = _waits_for((yield from self._look_up(case, request)))
+        if case.has_heard is not None:
             # Its key proves it, whatever else comes with it.
-            case.asks_again = True
             yield from self._grant(case, request, form.nodeids, self._returning(case))
         elif form.invitation is not None:
             yield from self._admit(case, form, form.invitation, request)
@@ -328,7 +328,7 @@ class EnrollmentServer:
         return claim
 
     def _returning(self, case: _Case) -> Claim:
-        """Who waits, or has waited, for its approval."""
+        """Who waits, or has waited, for its approval; or for its first certificate, which is its to have."""
 
         def claim(known: Known) -> tuple[Account, Invitation | None]:
             if not known.is_applicant_s:
@@ -470,14 +470,20 @@ class EnrollmentServer:
         self._end(case)
         answer = Respond(case.number, rejection.code, "text/plain", rejection.body, rejection.retry_after_s)
         self._effects.append(answer)
-        is_pending = isinstance(rejection, ApprovalPending)
-        if is_pending and case.asks_again:
+        if case.has_heard is not None and isinstance(rejection, case.has_heard):
             # It asks every few seconds, for days perhaps.
             return
-        is_warning = is_pending or isinstance(rejection, TooManyAttempts | Unavailable)
+        is_warning = isinstance(rejection, ApprovalPending | TooManyAttempts | Unavailable)
         self._note(case, rejection.token, is_warning=is_warning, reason=str(rejection))
 
     def _note(self, case: _Case, outcome: str, *, is_warning: bool = False, **facts: object) -> None:
         """One line for the log: who asked for what from where, what came of it and why."""
         asked = {"outcome": outcome, "source": case.source, "account": case.account, "user": case.user}
         self._effects.append(Note("enrollment", asked | facts, is_warning))
+
+
+def _waits_for(known: Known) -> type[EnrollmentRejected] | None:
+    """What who asks, by its key, has been told already that it waits for; None if it does not wait."""
+    if known.is_applicant_s:
+        return ApprovalPending
+    return WaitingForSignature if known.holding is not None and not known.holding.certificate else None

@@ -31,8 +31,8 @@ Example:
 
 REQUESTS_HELP = """Write what is to be signed into a file, for the machine that has the key.
 
-This is for a directory that `delegate --offline` has made. Its server grants requests, gives each a Node-ID, and tells
-who asks to come again; until the certificate is there, nobody else gets the name. Do it as often as you like: what is
+This is for a directory that `delegate --offline` has made. Its server grants requests, gives each a Node-ID, and has
+who asks wait; until the certificate is there, nobody else gets the name. Do it as often as you like: what is
 not back yet is in the file again.
 
 Example:
@@ -52,7 +52,7 @@ Example:
     p2psip enrollment sign ./club requests.json signed.json
 """
 
-RETURN_HELP = """Take certificates back that `sign` has made: who asks again gets them.
+RETURN_HELP = """Take certificates back that `sign` has made: who waits for one gets it within seconds.
 
 Example:
 
@@ -144,7 +144,7 @@ def return_(
     from p2psip.net.disk.overlay_directory import OverlayDirectory
 
     users = OverlayDirectory(directory).take_certificates(signed)
-    words = f"{len(users)} certificates are there for who asks again: {', '.join(users) or 'none'}"
+    words = f"{len(users)} certificates are there for who waits: {', '.join(users) or 'none'}"
     print(json.dumps({"returned": users}) if as_json else words)
 
 

@@ -22,9 +22,9 @@ HELP = """Join an overlay with the code that `p2psip invite` has printed on one 
 
 A code for a machine makes this one a peer, and runs it, in the foreground: it gets the overlay's configuration from
 the machine that has invited, believes it only if it has the trust anchor of the code, and enrolls. Later `p2psip up`
-starts it again. Where the operator approves new members, it says for whom it waits, and goes on by itself; after a
-restart `p2psip up` does. A code for a phone (carol@club.example/...) adds a line to the peer that is here, and prints
-what to type into the phone. May be repeated after a failure: that uses nothing up.
+starts it again. Where the operator approves new members, or signs their certificates by hand, it says what it waits
+for, and goes on by itself; after a restart `p2psip up` does. A code for a phone (carol@club.example/...) adds a line to
+the peer that is here, and prints what to type into the phone. May be repeated after a failure: that uses nothing up.
 
 Example:
 

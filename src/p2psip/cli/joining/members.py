@@ -192,6 +192,8 @@ def _state(member: ListedMember, now: float) -> str:
         what = "refused" if member.state == "refused" else "revoked"
         until = f", --undo until {_minute(revoked.until)}" if now <= revoked.until else ""
         return f"{what} {_minute(revoked.date)}{until}"
+    if member.state == "unsigned":
+        return "waits for being signed: `p2psip enrollment requests`"
     if member.asked is not None and member.state != "member":
         return f"{member.state} since {_minute(member.asked.asked)}, asked from {member.asked.source}"
     return member.state

@@ -74,8 +74,8 @@ def up(
 
 
 def _go_on_joining(home: MachineHome, name: str | None, *, as_json: bool) -> None:
-    """A machine that was waiting to be approved when it was switched off; does not return if there is one."""
-    from p2psip.daemon.joining.approval_wait import load_pending
+    """A machine that was waiting to be let in when it was switched off; does not return if there is one."""
+    from p2psip.daemon.joining.waiting_members import load_pending
 
     if home.has_peer or home.has_overlay or (pending := load_pending(home.peer)) is None:
         return

@@ -56,7 +56,7 @@ def add(
     """Enroll, write, tell the running peer."""
     import asyncio
 
-    from p2psip.daemon.joining.approval_wait import until_approved
+    from p2psip.daemon.joining.waiting_members import until_enrolled
     from p2psip.daemon.lines.line_setup import set_up_line
     from p2psip.daemon.state.line_files import files_of
     from p2psip.daemon.state.state import load_state
@@ -69,7 +69,7 @@ def add(
     phone_password, is_made_up = new_password(phone_password_file, f"phone password for {aor}", make_up)
     busy(f"enrolling {aor}")
     told = tell_of_waiting(as_json=as_json)
-    made = until_approved(
+    made = until_enrolled(
         lambda: set_up_line(state, aor, account_password, phone_password), lambda refused: told(refused, aor)
     )
     identity = asyncio.run(made)

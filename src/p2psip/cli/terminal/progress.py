@@ -18,14 +18,20 @@ def busy(what: str) -> None:
 
 
 def tell_of_waiting(*, as_json: bool) -> Callable[[EnrollmentRefused, str], None]:
-    """What says that a new member waits to be approved, for whom, and what that one has to type."""
+    """What says that a new member waits to be approved, for whom, and what that one has to type; or to be signed."""
 
     def told(refused: EnrollmentRefused, user: str) -> None:
+        approver = refused.approver
         if as_json:
-            print(json.dumps({"waiting": True, "user": user, "approver": refused.approver}), flush=True)
+            facts = {"waiting": True, "user": user, "for": "approval" if approver else "signature"}
+            print(json.dumps(facts | {"approver": approver or None}), flush=True)
             return
-        print(f"{user} waits for {refused.approver}, who approves new members:", file=sys.stderr)
-        print(f"  p2psip members approve {user.partition('@')[0]}", file=sys.stderr)
+        if approver:
+            print(f"{user} waits for {approver}, who approves new members:", file=sys.stderr)
+            print(f"  p2psip members approve {user.partition('@')[0]}", file=sys.stderr)
+        else:
+            print(f"{user} is granted. Its certificate is signed by hand, elsewhere: at the server", file=sys.stderr)
+            print("  p2psip enrollment requests", file=sys.stderr)
         print("This goes on by itself then.", file=sys.stderr, flush=True)
 
     return told

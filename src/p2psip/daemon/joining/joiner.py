@@ -9,7 +9,7 @@ from pathlib import Path
 from p2psip.base.address import Address
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.daemon.init import PeerRequest, init_peer
-from p2psip.daemon.joining.approval_wait import PendingJoin, forget_pending, save_pending, until_approved
+from p2psip.daemon.joining.waiting_members import PendingJoin, forget_pending, save_pending, until_enrolled
 from p2psip.daemon.lines.line_setup import set_up_line
 from p2psip.daemon.state.kept import CONTACTS_FILE, save_contacts
 from p2psip.daemon.state.state import PeerState
@@ -39,8 +39,8 @@ async def join_overlay(
 ) -> PeerState:
     """The state directory of a new peer. May be repeated after a failure, also with the same code.
 
-    With `may_count` it is `NAME-2` where NAME is taken. Where the operator approves new members it takes as long as he
-    does: `told` is whom it waits for, and under which name. Raises LocalMisuse or RequestFailed.
+    With `may_count` it is `NAME-2` where NAME is taken. Where the operator approves new members, or signs by hand, it
+    takes as long as he does: `told` is what it waits for, and under which name. Raises LocalMisuse or RequestFailed.
     """
     url, document, trusted = await _find(code)
     request = PeerRequest(url, trusted, name, settings=settings, invitation=code.token, document=document)
@@ -67,7 +67,7 @@ async def _init(
         save_pending(directory, PendingJoin(str(code), request.name, dict(request.settings)))
         told(refused, peer_name(request.name, code.overlay))
 
-    return await until_approved(lambda: init_peer(directory, request), pending)
+    return await until_enrolled(lambda: init_peer(directory, request), pending)
 
 
 async def join_line(
@@ -81,7 +81,7 @@ async def join_line(
     def attempt() -> Awaitable[CertifiedIdentity]:
         return set_up_line(state, aor, None, phone_password, invitation=code.token, servers=servers)
 
-    return await until_approved(attempt, lambda refused: told(refused, aor))
+    return await until_enrolled(attempt, lambda refused: told(refused, aor))
 
 
 def check_overlay(state: PeerState, code: JoinCode) -> None:

@@ -25,17 +25,20 @@ class ListedMember:
     """"" for who came with a password."""
     held: Sequence[HeldNode] = field(default=())
     """Its Node-IDs in certificates that have not ended."""
+    is_unsigned: bool = False
+    """True if its first certificate is yet to be signed, by hand."""
     asked: Applicant | None = None
     revocation: Revocation | None = None
 
     @property
     def state(self) -> str:
-        """In a word: member, revoked; waits, approved, refused."""
+        """In a word: member, unsigned, revoked; waits, approved, refused."""
         is_in = bool(self.held)
         if self.revocation is not None:
             return "revoked" if is_in else "refused"
         if is_in:
-            return "revoked" if all(held.is_revoked for held in self.held) else "member"
+            standing = "unsigned" if self.is_unsigned else "member"
+            return "revoked" if all(held.is_revoked for held in self.held) else standing
         if self.asked is None:
             return "no certificate"
         return "waits" if self.asked.approved is None else "approved"
@@ -47,6 +50,7 @@ def list_members(accounts: AccountDatabase, date: float) -> list[ListedMember]:
     by_number = {each.number: each.inviter for each in accounts.invitations()}
     asked = {each.member: each for each in accounts.applicants()}
     revoked = {each.member: each for each in accounts.revocations()}
+    unsigned = accounts.unsigned()
     held: dict[str, list[HeldNode]] = {}
     owners: dict[str, str] = {each.member: each.account for each in asked.values()}
     for account in accounts.accounts():
@@ -60,7 +64,9 @@ def list_members(accounts: AccountDatabase, date: float) -> list[ListedMember]:
         applicant = asked.get(user)
         by = by_number.get(applicant.invitation or 0, "") if applicant is not None else ""
         out = revoked.get(user) or revoked.get(account_of)
-        found.append(ListedMember(user, account_of, inviters.get(user, by), tuple(held.get(user, ())), applicant, out))
+        nodes = tuple(held.get(user, ()))
+        is_unsigned = all(each.node_id in unsigned for each in nodes)
+        found.append(ListedMember(user, account_of, inviters.get(user, by), nodes, is_unsigned, applicant, out))
     return found
 
 

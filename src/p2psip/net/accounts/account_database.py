@@ -175,17 +175,22 @@ class AccountDatabase(AdmissionDatabase):
         newest = HOLDING.c.certificate if issue.request else certified.excluded.certificate
         certified = certified.on_conflict_do_update(index_elements=["user", "key_hash"], set_={"certificate": newest})
         (holding,) = self._engine.write(certified.returning(HOLDING.c.id)).one()
-        if issue.request:
-            self._collect(issue, holding)
+        if issue.request and not self._collect(issue, holding):
+            return True
         node_ids = " ".join(map(str, issue.node_ids))
         event = "requested" if issue.request else "issued"
         self._audit.write(AuditEntry(event, issue.issued, issue.source, issue.account, issue.user, node_ids))
         return self._record_nodes(issue, holding)
 
-    def _collect(self, issue: Issue, holding: int) -> None:
+    def _collect(self, issue: Issue, holding: int) -> bool:
+        """Remember what is to be signed; False if it is remembered already. Who waits asks every few seconds."""
         wanted = {"csr": issue.request, "node_ids": " ".join(map(str, issue.node_ids)), "date": issue.issued}
+        asked = self._engine.one(select(REQUEST.c.node_ids).where(REQUEST.c.holding == holding))
+        if asked is not None and asked.node_ids == wanted["node_ids"]:
+            return False
         collected = self._upsert(REQUEST).values(holding=holding, **wanted)
         self._engine.write(collected.on_conflict_do_update(index_elements=["holding"], set_=wanted))
+        return True
 
     def collected(self) -> list[CollectedRequest]:
         """What is to be signed elsewhere, the oldest first; not of who has been revoked meanwhile."""
@@ -197,6 +202,12 @@ class AccountDatabase(AdmissionDatabase):
         return [
             CollectedRequest(row.id, row.name, row.user, tuple(row.node_ids.split()), row.csr, row.date) for row in rows
         ]
+
+    def unsigned(self) -> set[NodeId]:
+        """The Node-IDs of those whose first certificate is to be signed elsewhere."""
+        joined = REQUEST.join(HOLDING, HOLDING.c.id == REQUEST.c.holding)
+        rows = self._engine.rows(select(REQUEST.c.node_ids).select_from(joined).where(HOLDING.c.certificate == b""))
+        return {NodeId(bytes.fromhex(node_id)) for row in rows for node_id in row.node_ids.split()}
 
     def deliver(self, number: int, certificate: bytes, not_after: float) -> bool:
         """The certificate for a request was made; False if the request has gone."""

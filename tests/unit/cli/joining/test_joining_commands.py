@@ -14,8 +14,8 @@ import pytest
 
 from p2psip.base.errors import Cause
 from p2psip.daemon.joining import joiner
-from p2psip.daemon.joining.approval_wait import PendingJoin, save_pending
 from p2psip.daemon.joining.first_machine import found_here
+from p2psip.daemon.joining.waiting_members import PendingJoin, save_pending
 from p2psip.enrollment.client import EnrollmentRefused
 from p2psip.enrollment.join_codes import JoinCode, MeetingPlace
 

@@ -31,7 +31,7 @@ def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OverlayDirectory
     accounts = made.accounts()
     accounts.add(Account(ALICE, ""))
     for number, user in enumerate((ALICE, GARDEN), start=1):
-        assert accounts.record(Issue(ALICE, user, bytes([number]), (node_id(number),), b"", now + 1000.0))
+        assert accounts.record(Issue(ALICE, user, bytes([number]), (node_id(number),), b"x", now + 1000.0))
     assert accounts.apply(Applicant(VALLEY, VALLEY, b"v", now, "192.0.2.7"), 1)
     return made
 
@@ -57,6 +57,19 @@ def test_who_is_in_who_waits_and_who_is_let_in(p2psip: Command) -> None:
     assert states(p2psip) == usual | {"peer-valley": "approved"}
     assert "Nobody has to be" in p2psip("members", "approval", "off")
     assert not json.loads(p2psip("members", "list", "--json"))["approval"]
+
+
+def test_who_is_granted_and_not_signed(p2psip: Command, overlay: OverlayDirectory) -> None:
+    accounts, now = overlay.accounts(), time.time()
+
+    def granted(user: str, number: int) -> bool:
+        return accounts.record(Issue(ALICE, user, bytes([number]), (node_id(number),), b"", now + 9.0, request=b"csr"))
+
+    assert granted("peer-shed@club.example", 7)
+    # A second phone of somebody who is in.
+    assert granted(ALICE, 8)
+    assert (states(p2psip)["peer-shed"], states(p2psip)["alice"]) == ("unsigned", "member")
+    assert "waits for being signed: `p2psip enrollment requests`" in p2psip("members", "list")
 
 
 def test_who_is_revoked_and_taken_back(p2psip: Command, overlay: OverlayDirectory) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from accounts import CHEAP, accounts, settled
 
+from p2psip.base.effects import Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account
@@ -48,6 +49,8 @@ class Office:
         self.store = AccountDatabase.open(directory / "accounts.db")
         self.store.invite(Invitation(ALICE, DATE + 9e9, 1, created=DATE), token_hash(TOKEN))
         self.now = 1000.0
+        self.noted: list[str] = []
+        """Outcomes, as they are in the log."""
         policy = EnrollmentPolicy(OVERLAY, self.club.configuration.signature_algorithms, is_offline=True)
         self.server = EnrollmentServer(policy, random.Random(7), WallClock(DATE - self.now), CHEAP)
         # Nobody here can sign.
@@ -59,7 +62,9 @@ class Office:
         request = httpx2.Request("POST", "https://x/", data=fields, files=files)
         post = Post(request.headers["content-type"], request.read(), "application/pkix-cert", "192.0.2.1")
         self.server.handle_request(1, post, self.now)
-        (answer,) = [each for each in settled(self.server, self.errands, self.now) if isinstance(each, Respond)]
+        done = settled(self.server, self.errands, self.now)
+        self.noted += [str(each.facts["outcome"]) for each in done if isinstance(each, Note)]
+        (answer,) = [each for each in done if isinstance(each, Respond)]
         return answer
 
     def file(self) -> RequestsFile:
@@ -88,7 +93,7 @@ def office(tmp_path: Path) -> Office:
 
 def test_collected_signed_returned_and_handed_out(office: Office) -> None:
     answer = office.ask(invitation=TOKEN.hex())
-    assert (answer.status, answer.body, answer.retry_after_s) == (503, b"waiting_for_signature", 600)
+    assert (answer.status, answer.body, answer.retry_after_s) == (503, b"waiting_for_signature", 10)
     # Whoever asks again meanwhile, as often as he likes, uses nothing up; and nobody else gets the name.
     assert office.ask(invitation=TOKEN.hex()).body == b"waiting_for_signature"
     assert office.ask().body == b"waiting_for_signature"
@@ -105,6 +110,26 @@ def test_collected_signed_returned_and_handed_out(office: Office) -> None:
         assert (answer.status, member.user) == (200, VALLEY)
         assert [str(node) for node in member.node_ids] == list(asked.node_ids)
     assert [held.not_after for held in office.store.held(VALLEY, DATE)] == [member.not_after]
+
+
+def test_who_waits_asks_by_its_key_and_is_written_down_once(office: Office) -> None:
+    """Every few seconds, for weeks perhaps: no password is hashed for it, no line written, and it keeps its place."""
+    fields = {"username": "alice", "password": "alice's secret"}
+    assert office.ask(**fields).body == b"waiting_for_signature"
+    (asked,) = office.store.collected()
+    told = office.store.audit()
+    office.now += 60.0
+    assert office.ask(**fields | {"password": "changed meanwhile"}).body == b"waiting_for_signature"
+    assert office.noted == ["waiting_for_signature"]
+    assert (office.store.collected(), office.store.audit()) == ([asked], told)
+    # Who asks for more than before is written down anew.
+    assert office.ask(nodeids="2").body == b"waiting_for_signature"
+    (more,) = office.store.collected()
+    assert (len(more.node_ids), more.node_ids[:1]) == (2, asked.node_ids)
+    assert office.take(office.sign()) == [True]
+    office.noted.clear()
+    assert office.ask(nodeids="2").status == 200
+    assert office.noted == ["issued"]
 
 
 def test_a_renewal_is_collected_when_a_third_is_left(office: Office) -> None:
@@ -143,7 +168,10 @@ def test_who_is_to_be_approved_is_collected_after_that_and_who_is_revoked_no_mor
     assert office.ask(invitation=TOKEN.hex()).body.startswith(b"approval_pending")
     assert office.file().requests == ()
     office.store.approve(VALLEY, DATE)
-    assert office.ask().body == b"waiting_for_signature"
+    # Each time that it waits for something else that is in the log, and not again.
+    for _ in range(2):
+        assert office.ask().body == b"waiting_for_signature"
+    assert office.noted == ["approval_pending", "waiting_for_signature"]
     signed = office.sign()
     office.store.revoke(VALLEY, DATE, DATE + 60.0)
     assert (office.file().requests, office.take(signed)) == ((), [])

@@ -1,4 +1,6 @@
-"""Whoever is to be approved by the overlay's operator asks again until that has happened: nothing is typed for it.
+"""Whoever waits for people asks again until they have done their part: nothing is typed for it.
+
+The overlay's operator approves each new member, or somebody signs certificates by hand where the key is, or both.
 
 joining.json    in the directory of the peer that is to be: what has been typed. `p2psip up` goes on from there
 """
@@ -18,7 +20,7 @@ from p2psip.enrollment.client import EnrollmentRefused
 from p2psip.net.disk.files import PRIVATE, read_file, write_file
 
 ASK_AGAIN_S = 5.0
-"""So long a member that has just been approved waits at most."""
+"""So long a member that has just been approved, or whose certificate has just come back, waits at most."""
 
 T = TypeVar("T")
 
@@ -31,16 +33,16 @@ class PendingJoin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: dict[str, object]
 
 
-async def until_approved(
+async def until_enrolled(
     attempt: Callable[[], Awaitable[T]],
     told: Callable[[EnrollmentRefused], None],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> T:
-    """What comes of an attempt to enroll, once the operator has approved it; `told` is whom it waits for.
+    """What comes of an attempt to enroll, once nobody is waited for any more; `told` is for whom and what it waits.
 
     Raises what the attempt raises; but who waits already goes on while the server cannot be reached.
     """
-    waits_for: str | None = None
+    waits_for: tuple[str, str] | None = None
     while True:
         try:
             return await attempt()
@@ -48,9 +50,9 @@ async def until_approved(
             if not refused.is_pending:
                 raise
             # Said once, unless it is another by now.
-            if waits_for != refused.approver:
+            if waits_for != (refused.token, refused.approver):
                 told(refused)
-            waits_for = refused.approver
+            waits_for = (refused.token, refused.approver)
         except RequestFailed:
             if waits_for is None:
                 raise

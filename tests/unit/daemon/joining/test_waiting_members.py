@@ -1,4 +1,4 @@
-"""Who waits to be approved asks again, and goes on from there after a restart."""
+"""Who waits to be approved, or to be signed, asks again, and goes on from there after a restart."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
-from p2psip.daemon.joining.approval_wait import (
+from p2psip.daemon.joining.waiting_members import (
     ASK_AGAIN_S,
     PendingJoin,
     forget_pending,
     load_pending,
     save_pending,
-    until_approved,
+    until_enrolled,
 )
 from p2psip.enrollment.client import EnrollmentRefused, read_answer
 
@@ -27,6 +27,13 @@ def pending(approver: str = "admin@club.example") -> EnrollmentRefused:
     """What comes of the answer of a server whose operator has not approved it yet."""
     with pytest.raises(EnrollmentRefused) as raised:
         read_answer("https://x", 403, "text/plain", f"approval_pending\n{approver}".encode(), 0.0)
+    return raised.value
+
+
+def unsigned() -> EnrollmentRefused:
+    """The same of one that has granted it, and cannot sign."""
+    with pytest.raises(EnrollmentRefused) as raised:
+        read_answer("https://x", 503, "text/plain", b"waiting_for_signature", 0.0)
     return raised.value
 
 
@@ -50,7 +57,7 @@ def run(outcomes: list[Exception | str]) -> tuple[str, list[str], list[float]]:
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    result = asyncio.run(until_approved(attempt, lambda refusal: told.append(refusal.approver), sleep))
+    result = asyncio.run(until_enrolled(attempt, lambda refusal: told.append(refusal.approver), sleep))
     return result, told, pauses
 
 
@@ -60,6 +67,12 @@ def test_it_asks_until_it_is_in_and_says_once_for_whom_it_waits() -> None:
     assert run(outcomes) == ("in", ["admin@club.example"], [ASK_AGAIN_S] * 4)
     assert run([pending(), pending("bob@club.example"), "in"])[1] == ["admin@club.example", "bob@club.example"]
     assert run(["in"]) == ("in", [], [])
+
+
+def test_who_is_approved_goes_on_to_wait_for_being_signed() -> None:
+    outcomes: list[Exception | str] = [pending(), pending(), unsigned(), RequestFailed("no answer"), unsigned(), "in"]
+    assert run(outcomes) == ("in", ["admin@club.example", ""], [ASK_AGAIN_S] * 5)
+    assert run([unsigned(), "in"]) == ("in", [""], [ASK_AGAIN_S])
 
 
 @pytest.mark.parametrize("outcomes", [[RequestFailed("no answer")], [refused()], [pending(), refused()]])
