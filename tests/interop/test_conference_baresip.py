@@ -1,4 +1,4 @@
-"""Three phones that nobody here wrote meet in a room and hear each other, also after its mixer was killed."""
+"""Phones that nobody here wrote meet in a room and hear each other, also when its mixer was killed or stopped."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_page_is_heard_by_whom_it_may_and_on_the_lan(tmp_path: Path, overlay: 
         assert not [event for event in carol.events if event.get("type") == "CALL_INCOMING"]
 
 
-def test_three_phones_hear_each_other_also_after_their_mixer_was_killed(
+def test_three_phones_hear_each_other_also_after_their_mixer_was_killed_and_the_next_stopped(
     tmp_path: Path, overlay: LiveOverlay, record_property: Any
 ) -> None:
     here, there, *mixers = overlay.peers
@@ -153,6 +153,12 @@ def test_three_phones_hear_each_other_also_after_their_mixer_was_killed(
         killed_at = time.monotonic()
         eventually("the room is at the other", lambda: everybody_is_in(overlay, here, other.node_id), BUSY_S)
         record_property("back_after_s", round(time.monotonic() - killed_at, 1))
+        dead.run()
+        dead.wait_joined()
+        eventually("it is found again", lambda: _is_found(overlay, dead))
+        # Who is told to stop tells all who are in.
+        other.stop()
+        eventually("the room is back", lambda: everybody_is_in(overlay, here, dead.node_id), BUSY_S)
         time.sleep(TALK_S + 1.0)
         for phone in (alice, bob, carol):
             assert not any(event.get("type") == "CALL_CLOSED" for event in phone.events), "its call goes on"
@@ -163,5 +169,5 @@ def test_three_phones_hear_each_other_also_after_their_mixer_was_killed(
             others = {user: user != phone.user for user in TONES}
             assert heard(phone, before_s - TALK_S + 1.0, before_s - 0.5) == others, (phone.user, "before")
             assert heard(phone, -TALK_S + 0.5, 0.0) == others, (phone.user, "after")
-    dead.run()
-    dead.wait_joined()
+    other.run()
+    other.wait_joined()

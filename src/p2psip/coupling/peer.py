@@ -242,6 +242,9 @@ class Peer(OperatorEnquiries):
     def stop(self, now: float) -> None:
         """Leave cleanly: first the records of our lines go, then we do; `Stopped` follows."""
         self._is_stopping = True
+        self.rooms.stop(now)
+        # What that has them say is on its way before the server answers all that is not.
+        self._carry(now)
         self.server.stop(now)
         self.directory.stop()
         self.mailboxes.stop()

@@ -31,7 +31,14 @@ from p2psip.sip.entities.agents.agent_table import AgentCore
 from p2psip.sip.entities.conference.by_room import MIXER, room_target
 from p2psip.sip.entities.conference.room_caller import RoomCaller, RoomLeft, RoomSeen
 from p2psip.sip.entities.conference.room_mixer import Dissolve, RoomMixer, RoomsChanged
-from p2psip.sip.entities.conference.room_terms import MIXER_PARAM, WHO_PARAM, OfferedRooms, read_rooms, write_rooms
+from p2psip.sip.entities.conference.room_terms import (
+    MIXER_PARAM,
+    WHO_PARAM,
+    Close,
+    OfferedRooms,
+    read_rooms,
+    write_rooms,
+)
 from p2psip.sip.entities.questions import FindGateway, FindMixer, Located, NotLocated, Target
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.build import phrase_of
@@ -98,7 +105,7 @@ class Rooms:
         self._lost: set[str] = set()
         """Rooms whose mixer has just failed: no time is lost with asking again who there is."""
         self._left: dict[tuple[str, NodeId], float] = {}
-        self._is_meeting = False
+        self._is_meeting = self._is_stopping = False
         self._is_refused = False
         """True once it has been said that this peer may not announce what it mixes."""
         self._timers: Timers[str] = Timers()
@@ -111,11 +118,20 @@ class Rooms:
         if self._mixer is not None:
             self._announce(now)
 
+    def stop(self, now: float) -> None:
+        """This peer stops: who is in its rooms is told, and goes to another mixer at once; so are its phones, whose
+        calls to rooms end.
+        """
+        self._is_stopping, self._is_meeting = True, False
+        self._timers.clear()
+        for agent in filter(None, (self._caller, self._mixer)):
+            self._server.order(agent.name, Close(), now)
+
     def handle(self, effect: RoomsChanged | RoomLeft, now: float) -> None:
         """An agent tells something of rooms."""
         match effect:
             case RoomsChanged():
-                if "announce" not in self._timers:
+                if not self._is_stopping and "announce" not in self._timers:
                     self._timers.set("announce", now + ANNOUNCE_S, "say which rooms are open")
             case RoomLeft():
                 self._room_left(effect, now)
@@ -147,7 +163,12 @@ class Rooms:
 
     def find(self, token: int, question: FindMixer, now: float) -> None:
         """Where a room is mixed."""
-        self._ask(token, question, now, fresh_s=inf if question.room in self._lost else FRESH_S)
+        has_another = any(
+            offered.has(question.room) and not self._chooser.has_failed(SERVICE, node, now)
+            for node, offered in self._offered().items()
+        )
+        is_known = question.room in self._lost and has_another
+        self._ask(token, question, now, fresh_s=inf if is_known else FRESH_S)
 
     def cancel(self, token: int) -> None:
         """Nobody waits for that any more."""
@@ -243,7 +264,10 @@ class Rooms:
 
     def _room_left(self, left: RoomLeft, now: float) -> None:
         node = self._went.pop(left.attempt, None)
-        if not left.is_fault:
+        if node is not None and left.stops:
+            self._chooser.stopped(SERVICE, node, now)
+            self._lost.add(left.room)
+        elif not left.is_fault:
             # The mixer itself has sent us away, to one that we have perhaps lost before.
             self._chooser.forget_failures(SERVICE)
         elif node is not None:

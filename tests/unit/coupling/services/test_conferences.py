@@ -9,9 +9,9 @@ from p2psip.reload.node.choosing.service_choice import Offerer, in_order_for_all
 from p2psip.sim.sites.making import identity_of
 from p2psip.sim.sites.site import Site
 from p2psip.sim.sites.site_peers import SimulatedPeers
-from p2psip.sip.entities.conference.room_caller import ASK_S, RoomCaller
+from p2psip.sip.entities.conference.room_caller import ASK_S, SILENT_MAX, STABLE_S, WATCH_S, RoomCaller
 from p2psip.sip.entities.conference.room_mixer import Dissolve
-from p2psip.sip.entities.conference.room_terms import RoomTerms
+from p2psip.sip.entities.conference.room_terms import Close, RoomTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
 
 
@@ -84,6 +84,85 @@ def test_a_mixer_dies_and_all_meet_at_another_within_five_seconds() -> None:
     (carol,) = phones(world, (1, "carol"))
     enter(world, carol)
     assert list(mixers(world).values()) == [["alice", "bob", "carol", "dora"]]
+
+
+def test_a_mixer_that_stops_tells_all_who_meet_at_another_at_once() -> None:
+    """Nobody has to find out by two seconds of silence, comes back to it, or hears of it by his phone."""
+    world = rooms_overlay("rooms/stops", False, False, True, True)
+    alice, bob, dora = phones(world, (0, "alice"), (1, "bob"), (1, "dora"))
+    calls = [enter(world, phone) for phone in (alice, bob, dora)]
+    world.run(STABLE_S)
+    first = mixer(world)
+    came = len(first.carried())
+    first.call(first.peer.stop)
+    began_at = world.world.now
+    assert world.run(2.0, stop=lambda: list(mixers(world).values()) == [["alice", "bob", "dora"]])
+    took_s = world.world.now - began_at
+    assert took_s < SILENT_MAX * WATCH_S / 4, took_s
+    assert mixer(world) is not first
+    assert world.run(10.0, stop=lambda: first.peer.node.has_left)
+    world.run(3.0)
+    assert [people(world[number]) for number in range(2)] == [[("alice", "bob", "dora")]] * 2
+    assert [phone.ended(call) for phone, call in zip((alice, bob, dora), calls, strict=True)] == [None] * 3
+    assert len(first.carried()) == came, "nobody calls it once more"
+    assert "conference" not in first.peer.services.names, "nor does it say that it mixes"
+
+
+def test_the_other_mixer_has_not_answered_in_time_either() -> None:
+    """As on a busy machine. Who comes back to all that have failed asks who there is, and not the dead one for ever."""
+    world = rooms_overlay("rooms/dies, and the other is slow", False, True, True)
+    (alice,) = phones(world, (0, "alice"))
+    call = enter(world, alice)
+    world.run(STABLE_S)
+    dead = mixer(world)
+    (other,) = (site for site in world.sites.values() if site.name not in (dead.name, world[0].name))
+    world.world.crash(dead.host, is_silent=True)
+    guest, node = world[0], other.peer.node.node_id
+    guest.call(lambda now: guest.peer.chooser.failed("conference", node, now))
+    assert world.run(12.0, stop=lambda: mixers(world) == {other.name: ["alice"]})
+    assert alice.ended(call) is None
+
+
+def test_two_mixers_are_restarted_one_after_the_other() -> None:
+    """As by an operator who updates them: the first one is back when the second one stops, and nobody has looked."""
+    world = rooms_overlay("rooms/updated", False, True, True)
+    (alice,) = phones(world, (0, "alice"))
+    call = enter(world, alice)
+    world.run(STABLE_S)
+    for _ in range(2):
+        site = mixer(world)
+        site.call(site.peer.stop)
+        assert world.run(2.0, stop=lambda site=site: list(mixers(world)) not in ([], [site.name]))  # type: ignore[misc]
+        assert world.run(10.0, stop=lambda site=site: site.peer.node.has_left)  # type: ignore[misc]
+        number, store = int(site.name[1:]), site.host.store
+        world.world.crash(site.host)
+        world.add(number, store, numbering=MIXES)
+        world.run(STABLE_S)
+    assert alice.ended(call) is None
+
+
+def test_who_comes_while_a_mixer_stops_is_sent_to_another() -> None:
+    world = rooms_overlay("rooms/stopping", False, True, True)
+    (alice,) = phones(world, (0, "alice"))
+    enter(world, alice)
+    first = mixer(world)
+    # Its word to the others is lost.
+    first.call(lambda now: first.peer.server.order("mixer", Close(), now))
+    (bob,) = phones(world, (0, "bob"))
+    enter(world, bob)
+    assert [inside for name, inside in mixers(world).items() if name != first.name] == [["alice", "bob"]]
+
+
+def test_a_peer_that_stops_ends_the_calls_of_its_own_phones_to_rooms() -> None:
+    world = rooms_overlay("rooms/stops, with phones", True, False)
+    alice, bob = phones(world, (0, "alice"), (1, "bob"))
+    calls = [enter(world, alice), enter(world, bob)]
+    site = world[1]
+    site.call(site.peer.stop)
+    assert world.run(1.0, stop=lambda: bob.ended(calls[1]) is not None)
+    assert "this peer stops" in str(bob.ended(calls[1]))
+    assert world.run(1.0, stop=lambda: list(mixers(world).values()) == [["alice"]]), "nor is he in for others"
+    assert alice.ended(calls[0]) is None
 
 
 def test_a_room_that_two_mix_becomes_one() -> None:

@@ -128,6 +128,11 @@ class ServiceChooser:
         known.failed_at = {each: at for each, at in known.failed_at.items() if now < at + FAILED_S}
         known.failed_at[node] = now
 
+    def stopped(self, service: str, node: NodeId, now: float) -> None:
+        """One has said that it stops: it is none any more, and if it is found all the same, one that has failed."""
+        self.failed(service, node, now)
+        self._of(service).providers.pop(node, None)
+
     def forget_failures(self, service: str) -> None:
         """Those that have failed may be tried as any others."""
         self._of(service).failed_at.clear()
@@ -184,7 +189,10 @@ class ServiceChooser:
     def handle_timeout(self, now: float) -> None:
         """Who has not answered by now is chosen last."""
         for service in self._timers.pop_due(now):
-            self._known[service].pinging.clear()
+            known = self._known[service]
+            for node in known.pinging:
+                known.rtts.pop(node, None)
+            known.pinging.clear()
             self._effects.append(ProvidersKnown(service))
 
     def next_deadline(self) -> Deadline | None:

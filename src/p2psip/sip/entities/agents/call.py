@@ -24,7 +24,7 @@ from p2psip.sip.entities.agents.types import (
 from p2psip.sip.entities.bodies import SDP, is_readable
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.headers import NameAddr, Reason
 from p2psip.sip.message.message import Request, Response
 
 MEDIA_S_MAX = 5.0
@@ -53,6 +53,8 @@ class Call(abc.ABC):
         self._negotiation: Negotiation | None = None
         self._told: Agreement | None = None
         self._reinvite: int | None = None
+        self._why: Reason | None = None
+        """What a BYE of ours says."""
         self._direction_before = Direction.SENDRECV
         self._unacknowledged: _Unacknowledged | None = None
         self._acks: dict[tuple[int, str], Request] = {}
@@ -69,10 +71,11 @@ class Call(abc.ABC):
     def begin(self, local: Address | None, now: float) -> None:
         """The media address has come."""
 
-    def hang_up(self, now: float, ending: Ending | None = None) -> None:
-        """End the call, whatever state it is in."""
+    def hang_up(self, now: float, ending: Ending | None = None, why: Reason | None = None) -> None:
+        """End the call, whatever state it is in; a BYE says why."""
         if self.is_over:
             return
+        self._why = why
         if self._reinvite is not None:
             self._wiring.forgo(self._reinvite)
         self._leave(now)
@@ -302,7 +305,8 @@ class Call(abc.ABC):
 
     def _send_bye(self, now: float) -> None:
         assert self.dialog is not None
-        self._wiring.send(self, self.dialog.request("BYE"), self._wiring.hop_to(self.dialog.next_hop), now)
+        reason: list[tuple[str, object]] = [] if self._why is None else [("Reason", self._why)]
+        self._wiring.send(self, self.dialog.request("BYE", reason), self._wiring.hop_to(self.dialog.next_hop), now)
 
     def _on_bye(self, transaction: int, request: Request, now: float) -> None:
         self._respond(transaction, request, 200, now)

@@ -28,7 +28,7 @@ from p2psip.sip.entities.agents.types import AgentConfig, AskedWithin, CallId
 from p2psip.sip.entities.bodies import SDP, may_answer, unreadable
 from p2psip.sip.message.build import METHODS, make_response
 from p2psip.sip.message.errors import BadMessage
-from p2psip.sip.message.headers import NameAddr
+from p2psip.sip.message.headers import NameAddr, Reason
 from p2psip.sip.message.message import Request
 from p2psip.sip.message.uri import SipUri
 from p2psip.sip.transactions.events import (
@@ -190,10 +190,10 @@ class UserAgent:
             self._transactions.respond(asked.transaction, response, now)
             self._run(now)
 
-    def hang_up(self, call: CallId, now: float) -> None:
-        """End a call: CANCEL, BYE or a refusal, whichever it takes."""
+    def hang_up(self, call: CallId, now: float, why: Reason | None = None) -> None:
+        """End a call: CANCEL, BYE, which may say why (RFC 3326), or a refusal, whichever it takes."""
         if call in self._calls:
-            self._calls[call].hang_up(now)
+            self._calls[call].hang_up(now, why=why)
             self._run(now)
 
     # What the transactions tell

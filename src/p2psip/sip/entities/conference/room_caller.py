@@ -31,7 +31,7 @@ from p2psip.sip.entities.agents.types import (
 )
 from p2psip.sip.entities.agents.voice_agent import VoiceAgent
 from p2psip.sip.entities.conference.by_room import CALLER
-from p2psip.sip.entities.conference.room_terms import ROOM_PARAM, WHO_PARAM
+from p2psip.sip.entities.conference.room_terms import CLOSED, LEAVES, ROOM_PARAM, WHO_PARAM, Close, is_leaving
 from p2psip.sip.entities.conference.roster import METHOD, read_roster, shown_name
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import ASSERTED
@@ -75,6 +75,8 @@ class RoomLeft(Effect):
     room: str
     attempt: str
     is_fault: bool
+    stops: bool
+    """True if the mixer has said that it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class RoomCaller(VoiceAgent):
         """By the calls of their phones."""
         self._phones: dict[CallId, CallId] = {}
         """By the call to a mixer the call of the phone."""
+        self._is_closed = False
         self._attempts = itertools.count(1)
         contact, performance = SipUri(config.realm, CALLER), Performance(bridges=True)
         self._bridges = MediaEngine(performance, rng)
@@ -151,12 +154,22 @@ class RoomCaller(VoiceAgent):
             for room, guests in sorted(rooms.items())
         ]
 
+    def handle_order(self, order: object, now: float) -> None:
+        """agent_table.OrderedAgent"""
+        assert isinstance(order, Close), f"who calls rooms cannot {order}"
+        self._is_closed = True
+        for phone in list(self._guests):
+            self._agent.hang_up(phone, now, LEAVES)
+        self._run(now)
+
     def _on_effect(self, effect: Effect, now: float) -> None:
         match effect:
             case IncomingCall(call):
                 self._sounds[call] = waiting()
         super()._on_effect(effect, now)
         match effect:
+            case IncomingCall(call) if self._is_closed:
+                self._agent.reject(call, CLOSED, now, LEAVES.text)
             case IncomingCall(call, caller, called):
                 self._guests[call] = guest = _Guest(called.user_name, _name(caller))
                 self._call(call, guest, now)
@@ -246,7 +259,7 @@ class RoomCaller(VoiceAgent):
         if was_stable := was_in and now >= guest.since + STABLE_S:
             guest.tries = 0
         is_fault = not was_stable or ending.by is not EndedBy.THEM
-        self._effects.append(RoomLeft(guest.room, guest.attempt, is_fault))
+        self._effects.append(RoomLeft(guest.room, guest.attempt, is_fault, is_leaving(ending.reasons)))
         if guest.is_answered:
             self._bridges.wait(phone, waiting(), now)
         if was_stable:

@@ -16,7 +16,7 @@ from p2psip.media.mixing.mixing_engine import MixingEngine
 from p2psip.sip.entities.agents.types import AnsweredWithin, CallEnded, CallEstablished, CallId, IncomingCall
 from p2psip.sip.entities.agents.voice_agent import VoiceAgent
 from p2psip.sip.entities.conference.by_room import MIXER
-from p2psip.sip.entities.conference.room_terms import WHO_PARAM, RoomTerms
+from p2psip.sip.entities.conference.room_terms import CLOSED, LEAVES, WHO_PARAM, Close, RoomTerms
 from p2psip.sip.entities.conference.roster import METHOD, ROSTER, shown_name, write_roster
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.message.uri import SipUri
@@ -53,6 +53,7 @@ class RoomMixer(VoiceAgent):
         self.terms = terms
         self._rooms: dict[str, dict[CallId, str]] = {}
         """Who is in, by the calls."""
+        self._is_closed = False
         self._news: Timers[str] = Timers()
         self._mixing = MixingEngine(rng)
         contact = SipUri(config.realm, MIXER)
@@ -77,9 +78,16 @@ class RoomMixer(VoiceAgent):
 
     def handle_order(self, order: object, now: float) -> None:
         """agent_table.OrderedAgent"""
-        assert isinstance(order, Dissolve), f"a mixer cannot {order}"
-        for call in list(self._rooms.get(order.room, ())):
-            self._agent.hang_up(call, now)
+        match order:
+            case Dissolve(room):
+                for call in list(self._rooms.get(room, ())):
+                    self._agent.hang_up(call, now)
+            case Close():
+                self._is_closed = True
+                for call in [call for people in self._rooms.values() for call in people]:
+                    self._agent.hang_up(call, now, LEAVES)
+            case _:
+                raise AssertionError(f"a mixer cannot {order}")
         self._run(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -105,6 +113,9 @@ class RoomMixer(VoiceAgent):
         super()._on_effect(effect, now)
 
     def _come(self, call: CallId, called: SipUri, now: float) -> None:
+        if self._is_closed:
+            self._agent.reject(call, CLOSED, now, LEAVES.text)
+            return
         room, who = called.user_name, called.replace(user=called.param(WHO_PARAM)).user_name
         if room not in self._rooms:
             self._effects.append(RoomsChanged())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from p2psip.sip.entities.numbers.dial_plan import Rule
+from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.uri import SipUri, Uri
 
 PATTERNS_MAX = 32
@@ -38,6 +39,21 @@ _ROOM = re.compile(r"[0-9*#]{2,16}")
 
 
 _OF_MIXER = frozenset({"gr", MIXER_PARAM, WHO_PARAM})
+
+
+CLOSED = 503
+LEAVES = Reason("SIP", CLOSED, "this peer stops")
+"""Why a peer that stops ends the calls of its rooms: not, as a mixer else does, because the room is elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """An order to the mixer and to the caller of a peer: it stops, all are told, and nobody comes any more."""
+
+
+def is_leaving(reasons: Iterable[Reason]) -> bool:
+    """True if a mixer has said so, and is not to be called any more."""
+    return any((reason.protocol, reason.cause) == (LEAVES.protocol, CLOSED) for reason in reasons)
 
 
 def is_for_mixer(uri: Uri) -> bool:
