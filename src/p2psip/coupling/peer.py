@@ -110,10 +110,7 @@ class Peer(OperatorEnquiries):
         now: float,
         trunks: Sequence[TrunkTerms] = (),
         dundi: EntityTerms | None = None,
-        mail_rng: random.Random | None = None,
     ) -> None:
-        """Mailboxes may have a source of randomness of their own."""
-        mail_rng = mail_rng or rng
         self.node = node
         self.overlay = node.configuration.instance_name
         self.publisher = Publisher(node)
@@ -121,12 +118,12 @@ class Peer(OperatorEnquiries):
         own = partial(peer_in, self.overlay, len(node.node_id))
         self.handlings = Handlings()
         self.handlings.use_date(node.wall)
-        self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, mail_rng)
+        self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, rng)
         has_mailboxes = self.mailboxes.are_there
         server = replace(server, peer_in=own, name_of=self.directory.name_of, has_mailboxes=has_mailboxes)
         self.homes = HomeKeeper(node, self.publisher)
         trunked = [Trunk(terms, server.peer_side, rng) for terms in trunks]
-        agents = agents_of(server, self.handlings, rng, mail_rng)
+        agents = agents_of(server, self.handlings, rng)
         self.server = SipServer(
             server,
             rng,

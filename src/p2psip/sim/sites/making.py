@@ -87,4 +87,4 @@ def make_peer(
         numbering=numbering or Numbering(),
         other_domains=OtherDomains() if dundi is None else OtherDomains(guests=dundi.calls, reaches=dundi.reaches),
     )
-    return Peer(node, server, rng, now, tuple(trunks), dundi, random.Random(f"mail of {name}"))
+    return Peer(node, server, rng, now, tuple(trunks), dundi)

@@ -18,15 +18,13 @@ from p2psip.sip.entities.paging.pager import Pager
 from p2psip.sip.entities.switching.switchboard import Switchboard
 
 
-def agents_of(
-    config: ServerConfig, handlings: Handlings, rng: random.Random, mail_rng: random.Random | None = None
-) -> tuple[AgentCore, ...]:
+def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) -> tuple[AgentCore, ...]:
     """The agents that every peer of an overlay has."""
     echo = EchoService(config.realm, rng, number=config.numbering.codes.codes[ECHO])
     codes, switchboard = CodeService(config, handlings, rng), Switchboard(config, rng)
     rooms = config.numbering.rooms
     mixers = () if rooms is None else (RoomMixer(config, rooms, rng),)
     pagers = (Pager(config, handlings, rng),) if config.numbering.pages else ()
-    mailbox, texts = MailboxService(config, handlings, mail_rng or rng), TextAgent(config, mail_rng or rng)
+    mailbox, texts = MailboxService(config, handlings, rng), TextAgent(config, rng)
     always = (echo, codes, switchboard, mailbox, texts, RoomCaller(config, rng))
     return (*always, *mixers, *pagers)
