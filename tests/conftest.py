@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 import structlog
+from ci_skips import not_in_ci
 from hypothesis import HealthCheck, settings
 
 from p2psip.daemon.log.log import FromLibraries
@@ -45,11 +46,17 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With a failure stands what the processes of peers have logged."""
-    report = yield
+    """What is left out in CI has failed. With a failure stands what the processes of peers have logged."""
+    report = not_in_ci((yield))
     if report.failed and (overlay := sys.modules.get("live_overlay")) is not None:
         report.sections += overlay.last_words()
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """As a test, so a whole module."""
+    return not_in_ci((yield))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

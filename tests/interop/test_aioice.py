@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -15,17 +14,14 @@ import aioice_end
 import pytest
 from kernel_ice import DATA, STUN_PORT, TURN_PORT, IceEnd, RelayHost, SocketLoop
 from nat_pairs import FULL, IPV4, PATIENCE_S, PORT, RELAY4, SERVER4, SYMMETRIC_NAT
-from netlab import INTERNET, Lab, Plan, missing
+from netlab import INTERNET, Lab, Plan, needs_lab
 
 from p2psip.base.address import Address
 from p2psip.reload.paths.ice.candidate_addresses import CandidateAddress, CandidateType, decoded, encoded
 from p2psip.reload.paths.values import Parameters
 from p2psip.sim.ip.boxes import NatBehaviour
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing"),
-]
+pytestmark = [pytest.mark.slow, needs_lab]
 
 KINDS: dict[str, NatBehaviour | None] = {
     "public": None, "full cone": FULL, "port restricted": PORT, "symmetric": SYMMETRIC_NAT,

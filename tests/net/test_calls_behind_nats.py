@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from baresip import hears, needs_baresip, talk
 from linphone import needs_linphone
-from sites_behind_nats import PITCH, TALK_S, Sites, call, needs_lab, silence_s, sites_behind_nats
+from netlab import needs_lab
+from sites_behind_nats import PITCH, TALK_S, Sites, call, silence_s, sites_behind_nats
 
 pytestmark = [pytest.mark.slow(90), needs_lab]
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from live_overlay import eventually
+from netlab import needs_lab
 from netlab.wire_tap import UDP
-from sites_behind_nats import RELAYS, SPARE, TALK_S, Sites, call, needs_lab, silence_s, sites_behind_nats
+from sites_behind_nats import RELAYS, SPARE, TALK_S, Sites, call, silence_s, sites_behind_nats
 
 pytestmark = [pytest.mark.slow(180), needs_lab]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,15 +11,12 @@ from ice_oracle import can_be_punched
 from ice_world import Scene
 from live_overlay import LiveOverlay, LivePeer, eventually
 from nat_pairs import FULL, IPV4, PER_ADDRESS, PORT, RESTRICTED, SYMMETRIC_NAT
-from netlab import INTERNET, Lab, Plan, missing
+from netlab import INTERNET, Lab, Plan, needs_lab
 from netlab.wire_tap import WireTap
 
 from p2psip.sim.ip.boxes import NatBehaviour
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing"),
-]
+pytestmark = [pytest.mark.slow, needs_lab]
 
 KINDS: tuple[tuple[NatBehaviour, ...], ...] = (
     (), (), (FULL,), (RESTRICTED,), (PORT,), (PER_ADDRESS,), (SYMMETRIC_NAT,), (PORT, FULL),

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from live_overlay import LiveOverlay, LivePeer, eventually
 from nat_pairs import IPV4, NARROW_BYTES, PORT
-from netlab import Lab, Plan, missing
+from netlab import Lab, Plan, needs_lab
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing"),
-]
+pytestmark = [pytest.mark.slow, needs_lab]
 
 
 def is_linked(peer: LivePeer, other: LivePeer, host: str) -> bool:

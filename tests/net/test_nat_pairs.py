@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
 from nat_pairs import PAGE, all_outcomes
-from netlab import missing
+from netlab import needs_lab
 
-pytestmark = [
-    pytest.mark.slow,
-    # Not in CI: there a machine that cannot is a failure.
-    pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing"),
-]
+pytestmark = [pytest.mark.slow, needs_lab]
 
 
 def test_every_pair_connects_and_directly_where_it_can(record_property: Callable[[str, object], None]) -> None:

@@ -4,7 +4,6 @@ that filters by port, one that lets no UDP through, and two firewalls with nothi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +15,9 @@ from baresip import Baresip
 from linphone import Linphone
 from live_overlay import LiveOverlay, LivePeer, eventually, phone_password
 from nat_pairs import IPV4, IPV6, PORT, SYMMETRIC_NAT
-from netlab import INTERNET, Lab, Plan, missing
+from netlab import INTERNET, Lab, Plan
 from netlab.wire_tap import WireTap
 from our_phone import OurPhone
-
-needs_lab = pytest.mark.skipif(bool(missing()) and "CI" not in os.environ, reason=missing() or "nothing is missing")
 
 NATS = {"sym": SYMMETRIC_NAT, "port": PORT, "noudp": PORT}
 SPARE = "spare"

@@ -4,8 +4,13 @@ Real sockets and a real kernel, and nothing in it reaches anything outside. A `P
 a `Lab` builds it; the NATs are what `p2psip.sim` calls a NatBehaviour: both worlds are asked for the same boxes.
 """
 
+import pytest
+
 from netlab.lab import Lab
 from netlab.namespaces import LabError, missing
 from netlab.plan import INTERNET, Plan
 
-__all__ = ["INTERNET", "Lab", "LabError", "Plan", "missing"]
+needs_lab = pytest.mark.skipif(bool(missing()), reason=missing())
+"""Of a test that has one."""
+
+__all__ = ["INTERNET", "Lab", "LabError", "Plan", "missing", "needs_lab"]
