@@ -17,26 +17,23 @@ from p2psip.reload.wire.link_messages import PingReq
 from p2psip.sim.ip.boxes import PORT_RESTRICTED
 from p2psip.sim.ip.machine import Interface
 from p2psip.sim.ip.network import Internet, Way
-from p2psip.sim.ip.packet import Packet
+from p2psip.sim.ip.packet import Packet, Protocol
 from p2psip.sim.sites.internet import InternetSites
-
-HEADERS_BYTES = 28
-"""Of IPv4 and UDP."""
 
 LINKS = 16
 IDLE_S = 400.0
 """As long as until the next Updates of CHORD-RELOAD (chord-update-interval)."""
 
 
-def grow(seed: str, count: int, **settings: object) -> InternetSites:
-    """Two public peers that relay, and others behind NATs; each has a line, and nobody calls."""
-    world = ice_internet(seed, is_full_size=True, **settings)
+def grow(seed: str, count: int, *, blocks: frozenset[Protocol] = frozenset(), **settings: object) -> InternetSites:
+    """Two public peers that relay, and others behind NATs that may block UDP; each has a line, and nobody calls."""
+    world = ice_internet(seed, protocols=("DTLS", "TLS") if blocks else ("DTLS",), is_full_size=True, **settings)
     world.internet.default_way = Way(delay_s=0.05)
     for number in range(count):
         if number < 2:
             world.add_public(number, relay=RelayWish.YES)
         else:
-            world.add_behind_nat(number, PORT_RESTRICTED, forwards=False)
+            world.add_behind_nat(number, PORT_RESTRICTED, forwards=False, blocks=blocks)
         world.run(2.0)
         world.line(world.sites[number], f"user{number}")
     world.settle(120.0)
@@ -45,7 +42,7 @@ def grow(seed: str, count: int, **settings: object) -> InternetSites:
 
 
 class Meter:
-    """How many bytes each public address sends, from now on."""
+    """How many bytes each public address sends from now on, with the headers of IP, UDP and TCP."""
 
     def __init__(self, internet: Internet) -> None:
         self.sent: Counter[str] = Counter()
@@ -54,20 +51,27 @@ class Meter:
 
     def _watch(self, sender: Interface, packet: Packet, next_hop: str) -> None:
         if sender.network.is_public:
-            assert isinstance(packet.payload, bytes)
-            self.sent[packet.source.host] += len(packet.payload) + HEADERS_BYTES
+            self.sent[packet.source.host] += packet.size_bytes
         self._carry(sender, packet, next_hop)
 
 
-@pytest.mark.parametrize("topology", ["CHORD-RELOAD", pytest.param("one-hop", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("topology", "blocks"),
+    [
+        ("CHORD-RELOAD", frozenset()),
+        pytest.param("one-hop", frozenset(), marks=pytest.mark.slow),
+        pytest.param("CHORD-RELOAD", frozenset([Protocol.UDP]), marks=pytest.mark.slow),
+    ],
+    ids=["CHORD-RELOAD", "one-hop", "UDP blocked"],
+)
 def test_sixteen_links_cost_less_than_500_bytes_a_second(
-    topology: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    topology: str, blocks: frozenset[Protocol], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Keep-alives, consent, maintenance, records and relays together, as they leave the NAT; certificates and
     signatures are as long as real ones. All seventeen are linked with all.
     """
     monkeypatch.setattr(links, "MESH_MAX", LINKS)
-    world = grow("sixteen", LINKS + 1, topology_plugin=topology, successors=LINKS // 2)
+    world = grow("sixteen", LINKS + 1, blocks=blocks, topology_plugin=topology, successors=LINKS // 2)
     meter = Meter(world.internet)
     world.run(IDLE_S)
     behind = world.sites[2:]

@@ -145,7 +145,6 @@ class DatagramLink(Link):
         self.payload_bytes: int = datagram_bytes - DATA_HEADER_BYTES
         self._window = Window()
         self._arrivals = Arrivals(0.8 * repeat_s)
-        self._output: list[bytes] = []
         self._again: deque[_Outgoing] = deque()
         self._waiting: deque[_Outgoing] = deque()
         self._waiting_bytes = 0
@@ -166,11 +165,6 @@ class DatagramLink(Link):
         """What the window has no room for."""
         return self._waiting_bytes
 
-    def _written(self) -> list[bytes]:
-        """Each piece is a datagram."""
-        output, self._output = self._output, []
-        return output
-
     def send(self, message: bytes, now: float) -> None:
         """Take a message; it leaves as soon as the window has room.
 
@@ -189,10 +183,12 @@ class DatagramLink(Link):
     def receive(self, data: bytes, now: float) -> list[bytes]:
         """The messages of a datagram, if they are new. Raises FramingError: close the link."""
         messages: list[bytes] = []
+        self._heard_at = now
         for number, content in self._deframer.feed(data):
             if isinstance(content, int):
                 self._acknowledged(number, content, now)
                 continue
+            self._written_at = now
             # 6.6.2: "When the receiver receives a message, it SHOULD immediately send an ACK message."
             self._output.append(self._received.acknowledge(number))
             if self._arrivals.is_new(content, now):

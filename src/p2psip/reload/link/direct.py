@@ -16,19 +16,14 @@ class DirectLink(Link):
 
     def __init__(self, message_bytes_max: int, now: float) -> None:
         super().__init__(message_bytes_max, STREAM_RTO, now)
-        self._output: list[bytes] = []
         self._came_back: list[Unacknowledged] = []
         self._kept_bytes = 0
         self._silent_since: float | None = None
 
-    def _written(self) -> list[bytes]:
-        """Each message by itself."""
-        output, self._output = self._output, []
-        return output
-
     def send(self, message: bytes, now: float) -> None:
         """A message for the other end."""
-        self._last_sent_at = now
+        # What comes back says that nobody hears us; that somebody does nothing says.
+        self._last_sent_at = self._heard_at = now
         self._output.append(message)
 
     def receive(self, data: bytes, now: float) -> list[bytes]:

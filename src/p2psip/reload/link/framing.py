@@ -112,6 +112,8 @@ class ReceivedWindow:
     def __init__(self) -> None:
         self._recent: deque[int] = deque(maxlen=RECEIVED_BITS)
         self._in_a_row = 0
+        self.last: bytes | None = None
+        """The last acknowledgement."""
 
     def acknowledge(self, sequence: int) -> bytes:
         """Note that `sequence` came, and build its acknowledgement.
@@ -128,4 +130,5 @@ class ReceivedWindow:
             distances = {(sequence - earlier) & SEQUENCE_MASK for earlier in self._recent}
             received = sum(1 << distance for distance in distances if 0 < distance < RECEIVED_BITS)
         self._recent.append(sequence)
-        return frame_ack(sequence, received)
+        self.last = frame_ack(sequence, received)
+        return self.last

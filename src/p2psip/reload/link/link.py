@@ -8,14 +8,18 @@ has neither frames nor acknowledgements: it stays in one process.
     UP --no ACK for too long--> FAILED --no ACK for 30 s--> DEAD
      ^---------- ACK -------------'
 
-A FAILED link is taken out of the Routing Table and kept; a DEAD one is closed. A link with nothing to say for `IDLE_S`
-reports that it is idle, and the node sends a Ping over it.
+A FAILED link is taken out of the Routing Table and kept; a DEAD one is closed.
+
+A link that has nothing to say repeats its last acknowledgement every `KEEP_ALIVE_S`: nine bytes, to which every
+implementation can listen, as datagrams bring acknowledgements twice as well. Who hears nothing for `IDLE_S`, because
+the other end is gone or does not do the like, reports that the link is idle, and the node sends a Ping over it.
 """
 
 from __future__ import annotations
 
 import abc
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +32,12 @@ RETAINED_S = 30.0
 """6.6.5: "RECOMMENDED that such a connection be retained for 30 seconds to determine if the failure was transient"."""
 
 IDLE_S = 15.0
-"""How long a silent link goes without a connectivity Ping: bounds how late a power cut at the other end is seen."""
+"""After how long without a word from the other end a connectivity Ping goes: bounds how late its power cut is seen."""
+
+KEEP_ALIVE_S = 12.0
+"""After how long without a word of ours the last acknowledgement goes once more: what TCP has to repeat, or a busy
+machine is late with, is heard within `IDLE_S` all the same. A Ping and its answer, with certificates and signatures,
+are a hundred times as long."""
 
 CHECKED_IDLE_S = 600.0
 """The same of one on a path of ICE, which asks every 20 s whether the other end is there, by a secret that nobody else
@@ -89,13 +98,19 @@ class Link(abc.ABC):
     def __init__(self, message_bytes_max: int, rules: RtoRules, now: float) -> None:
         self.state = LinkState.UP
         self.idle_s = IDLE_S
-        """How long it goes without a Ping of ours."""
+        """How long nothing is heard before a Ping of ours is due."""
         self.round_trip = RoundTripEstimator(rules)
         self._deframer = Deframer(message_bytes_max)
         self._received = ReceivedWindow()
         self._next_sequence = 0
         self._last_sent_at = now
+        self._written_at = now
+        """When something went out last: a message, or an acknowledgement."""
+        self._heard_at = now
+        """When something came last."""
+        self._keeps_alive = True
         self._failed_at = now
+        self._output: list[bytes] = []
         self._news: list[LinkNews] = []
 
     @property
@@ -132,9 +147,10 @@ class Link(abc.ABC):
         news, self._news = self._news, []
         return [*output, *news]
 
-    @abc.abstractmethod
     def _written(self) -> list[bytes]:
         """What is to be written since the last call."""
+        output, self._output = self._output, []
+        return output
 
     @abc.abstractmethod
     def send(self, message: bytes, now: float) -> None:
@@ -162,9 +178,17 @@ class Link(abc.ABC):
             self.state = LinkState.DEAD
         elif self.state is not LinkState.DEAD and (at := self._overdue_at()) is not None and now >= at:
             self._overdue(now)
-        if self.state is LinkState.UP and self._overdue_at() is None and now >= self._last_sent_at + self.idle_s:
-            self._last_sent_at = now
+        if self.state is not LinkState.UP or self._overdue_at() is not None:
+            return
+        if now >= self._heard_at + self.idle_s:
+            # Not once more before as much time has gone again.
+            self._heard_at = now
             self._news.append(Idle())
+        elif now >= self._keep_alive_at():
+            assert self._received.last is not None
+            # What it says the other end knows already, and takes for nothing but a sign of life.
+            self._written_at = now
+            self._output.append(self._received.last)
 
     def next_deadline(self) -> Deadline | None:
         """When the link is to be looked at."""
@@ -176,13 +200,25 @@ class Link(abc.ABC):
             return given_up if overdue_at is None or given_up.at <= overdue_at else Deadline(overdue_at, "trying again")
         if overdue_at is not None:
             return Deadline(overdue_at, "acknowledgement overdue")
-        return Deadline(self._last_sent_at + self.idle_s, "link idle")
+        idle_at = self._heard_at + self.idle_s
+        if (keep_alive_at := self._keep_alive_at()) < idle_at:
+            return Deadline(keep_alive_at, "keep-alive")
+        return Deadline(idle_at, "link idle")
+
+    def leave_to_ice(self) -> None:
+        """Its path is one of ICE, which itself asks whether the other end is there (RFC 7675)."""
+        self.idle_s = CHECKED_IDLE_S
+        self._keeps_alive = False
+
+    def _keep_alive_at(self) -> float:
+        """When the last acknowledgement is to be repeated: not as long as there was none."""
+        return self._written_at + KEEP_ALIVE_S if self._keeps_alive and self._received.last is not None else math.inf
 
     def _take_sequence(self, now: float) -> int:
         """6.6.2: "Initially, the value is zero, and it increments by exactly one for each message sent"."""
         sequence = self._next_sequence
         self._next_sequence = (sequence + 1) & SEQUENCE_MASK
-        self._last_sent_at = now
+        self._last_sent_at = self._written_at = now
         return sequence
 
     def _fail(self, now: float) -> None:

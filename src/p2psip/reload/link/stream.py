@@ -41,18 +41,14 @@ class StreamLink(Link):
 
     def __init__(self, message_bytes_max: int, now: float) -> None:
         super().__init__(message_bytes_max, STREAM_RTO, now)
-        self._output = bytearray()
         self._sent: dict[int, _Sent] = {}
         self._in_flight_bytes = 0
         self._kept_bytes = 0
 
     def _written(self) -> list[bytes]:
         """All of it in one piece."""
-        if not self._output:
-            return []
-        output = bytes(self._output)
-        self._output.clear()
-        return [output]
+        output = super()._written()
+        return [b"".join(output)] if output else []
 
     def send(self, message: bytes, now: float) -> None:
         """Frame a message for the other end; it is lost if that has not taken too much of what was sent before."""
@@ -65,17 +61,19 @@ class StreamLink(Link):
         self._sent[sequence] = _Sent(message if is_kept else b"", size, now)
         self._in_flight_bytes += size
         self._kept_bytes += size if is_kept else 0
-        self._output += frame_data(sequence, message)
+        self._output.append(frame_data(sequence, message))
 
     def receive(self, data: bytes, now: float) -> list[bytes]:
         """The messages that `data` completes. Raises FramingError: close the link."""
         messages: list[bytes] = []
+        self._heard_at = now
         for number, content in self._deframer.feed(data):
             if isinstance(content, int):
                 self._acknowledged(number, now)
             else:
+                self._written_at = now
                 # 6.6.2: "When the receiver receives a message, it SHOULD immediately send an ACK message."
-                self._output += self._received.acknowledge(number)
+                self._output.append(self._received.acknowledge(number))
                 messages.append(content)
         return messages
 

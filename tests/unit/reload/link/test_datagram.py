@@ -22,7 +22,7 @@ from p2psip.reload.link.datagram import (
     DatagramLink,
 )
 from p2psip.reload.link.framing import FramingError, MessageTooLarge, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, Idle, LinkState, Unacknowledged, Vanished
+from p2psip.reload.link.link import IDLE_S, KEEP_ALIVE_S, Idle, LinkState, Unacknowledged, Vanished
 from p2psip.sim.path import Path
 
 RTO_S = 0.5
@@ -319,6 +319,21 @@ def test_a_silent_link_is_idle() -> None:
     assert link.drain() == []
     link.handle_timeout(IDLE_S)
     assert link.drain() == [Idle()]
+
+
+def test_the_last_acknowledgement_is_repeated_and_acknowledges_nothing_anew() -> None:
+    """Nine bytes in place of a Ping; to who gets them they are a datagram that came twice."""
+    here, there = start(), start()
+    here.send(b"question", 0.0)
+    assert there.receive(here.drain()[0], 0.1) == [b"question"]
+    assert here.receive(there.drain()[0], 0.2) == []
+    there.handle_timeout(0.1 + KEEP_ALIVE_S)
+    assert there.drain() == [frame_ack(0, 0)]
+    before = here.round_trip.srtt_s, here._window.size
+    assert here.receive(frame_ack(0, 0), 12.2) == []
+    assert here.drain() == []
+    assert (here.round_trip.srtt_s, here._window.size) == before
+    assert here.next_deadline() == Deadline(12.2 + IDLE_S, "link idle")
 
 
 @pytest.mark.parametrize("datagram", [b"\x00", b"GET / HTTP/1.1", frame_data(0, b"x")[:-1], frame_ack(1, 1)[:5]])

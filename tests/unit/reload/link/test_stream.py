@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from p2psip.base.timers import Deadline
 from p2psip.reload.link.framing import FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, RETAINED_S, Idle, Link, LinkState, Unacknowledged
+from p2psip.reload.link.link import (
+    CHECKED_IDLE_S,
+    IDLE_S,
+    KEEP_ALIVE_S,
+    RETAINED_S,
+    Idle,
+    Link,
+    LinkState,
+    Unacknowledged,
+)
 from p2psip.reload.link.stream import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KEPT_BYTES_MAX, StreamLink
 
 
@@ -53,7 +62,7 @@ def test_an_acknowledgement_brings_a_failed_link_back() -> None:
     link.handle_timeout(3.0)
     acknowledge(link, 0, 20.0)
     assert link.state is LinkState.UP
-    assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+    assert link.next_deadline() == Deadline(20.0 + IDLE_S, "link idle")
 
 
 def test_a_link_that_stays_failed_is_dead_after_thirty_seconds() -> None:
@@ -86,7 +95,7 @@ def test_an_acknowledgement_covers_what_was_sent_before() -> None:
     assert link.round_trip.srtt_s == pytest.approx(0.1)
     assert link.next_deadline() == Deadline(4.0, "acknowledgement overdue")
     acknowledge(link, 2, 1.1)
-    assert link.next_deadline() == Deadline(1.0 + IDLE_S, "link idle")
+    assert link.next_deadline() == Deadline(1.1 + IDLE_S, "link idle")
 
 
 def test_acknowledgements_of_nothing_are_ignored() -> None:
@@ -110,7 +119,7 @@ def test_the_timeout_follows_the_round_trips() -> None:
     assert link.next_deadline() == Deadline(10.0 + 3 * 6.0, "acknowledgement overdue")
 
 
-def test_a_link_with_nothing_to_say_is_idle_once_each_time() -> None:
+def test_a_link_on_which_nothing_is_heard_is_idle_once_each_time() -> None:
     """The node sends a Ping over it, which bounds how late a power cut at the other end is seen."""
     link = start(100.0)
     assert link.next_deadline() == Deadline(100.0 + IDLE_S, "link idle")
@@ -120,6 +129,61 @@ def test_a_link_with_nothing_to_say_is_idle_once_each_time() -> None:
     link.handle_timeout(115.0)
     assert link.drain() == [Idle()]
     assert link.next_deadline() == Deadline(115.0 + IDLE_S, "link idle")
+
+
+def test_two_ends_with_nothing_to_say_keep_each_other_content_with_acknowledgements() -> None:
+    """A minute with nine bytes every twelve seconds each way, and no Ping; who hears no more of them is idle."""
+    here, there = start(), start()
+    here.send(b"question", 0.0)
+    there.receive(here.drain()[0], 0.0)
+    there.send(b"answer", 0.0)
+    here.receive(there.drain()[0], 0.0)
+    there.receive(here.drain()[0], 0.0)
+    for at in (KEEP_ALIVE_S, 2 * KEEP_ALIVE_S, 3 * KEEP_ALIVE_S, 4 * KEEP_ALIVE_S):
+        assert here.next_deadline() == there.next_deadline() == Deadline(at, "keep-alive")
+        for one, other in ((here, there), (there, here)):
+            one.handle_timeout(at)
+            one.handle_timeout(at)
+            assert (said := one.drain()) == [frame_ack(0, 0)]
+            assert other.receive(said[0], at) == []
+    last = 4 * KEEP_ALIVE_S
+    here.handle_timeout(last + KEEP_ALIVE_S)
+    assert here.drain() == [frame_ack(0, 0)]
+    assert here.next_deadline() == Deadline(last + IDLE_S, "link idle")
+    here.handle_timeout(last + IDLE_S)
+    assert here.drain() == [Idle()]
+
+
+def test_who_says_something_needs_no_other_sign_of_life() -> None:
+    """A message of ours is one, and so is an acknowledgement; where messages wait for theirs, those are repeated."""
+    link = start()
+    link.receive(frame_data(0, b"x"), 1.0)
+    assert link.next_deadline() == Deadline(1.0 + KEEP_ALIVE_S, "keep-alive")
+    link.receive(frame_data(1, b"x"), 4.0)
+    assert link.next_deadline() == Deadline(4.0 + KEEP_ALIVE_S, "keep-alive")
+    link.send(b"y", 9.0)
+    link.drain()
+    assert link.next_deadline() == Deadline(12.0, "acknowledgement overdue")
+    acknowledge(link, 0, 9.5)
+    assert link.next_deadline() == Deadline(9.0 + KEEP_ALIVE_S, "keep-alive")
+
+
+def test_where_ice_asks_there_are_no_keep_alives() -> None:
+    """Its questions go over the path in any case."""
+    link = start()
+    link.leave_to_ice()
+    link.receive(frame_data(0, b"x"), 1.0)
+    link.drain()
+    assert link.next_deadline() == Deadline(1.0 + CHECKED_IDLE_S, "link idle")
+
+
+def test_a_machine_that_has_slept_asks_and_does_not_only_say() -> None:
+    """Both are due; a Ping is a sign of life as well."""
+    link = start()
+    link.receive(frame_data(0, b"x"), 0.0)
+    link.drain()
+    link.handle_timeout(3600.0)
+    assert link.drain() == [Idle()]
 
 
 def test_a_link_that_waits_for_an_acknowledgement_is_not_idle() -> None:
@@ -145,7 +209,7 @@ def test_who_is_slow_loses_messages_and_not_the_link(size: int, most: int) -> No
     link.send(bytes(size), 0.5)
     assert link.drain() == [frame_data(most, bytes(size))], "what it has taken makes room"
     acknowledge(link, most, 0.6)
-    assert link.next_deadline() == Deadline(0.5 + IDLE_S, "link idle")
+    assert link.next_deadline() == Deadline(0.5 + KEEP_ALIVE_S, "keep-alive")
 
 
 def test_a_message_of_any_size_goes_alone() -> None:
@@ -167,7 +231,7 @@ def test_sequence_numbers_wrap() -> None:
     link.send(b"first", 0.0)
     assert link.drain() == [frame_data(0xFFFFFFFF, b"last") + frame_data(0, b"first")]
     acknowledge(link, 0, 0.1)
-    assert link.next_deadline() == Deadline(IDLE_S, "link idle")
+    assert link.next_deadline() == Deadline(0.1 + IDLE_S, "link idle")
 
 
 def test_what_was_not_acknowledged_is_told_once() -> None:
@@ -183,7 +247,7 @@ def test_what_was_not_acknowledged_is_told_once() -> None:
     assert link.drain() == []
     assert link.next_deadline() == Deadline(2.0 + 3 * link.round_trip.rto_s, "acknowledgement overdue")
     acknowledge(link, 3, 3.5)
-    assert link.next_deadline() == Deadline(3.0 + IDLE_S, "link idle")
+    assert link.next_deadline() == Deadline(3.5 + IDLE_S, "link idle")
 
 
 def test_no_more_is_kept_than_is_good_for_us() -> None:

@@ -23,7 +23,6 @@ from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX,
 from p2psip.reload.link.direct import DirectLink
 from p2psip.reload.link.link import (
     ANSWER_S,
-    CHECKED_IDLE_S,
     Idle,
     Link,
     LinkLost,
@@ -221,7 +220,7 @@ class ConnectionTable:
         kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if datagram_bytes is None else OverlayLinkType.DTLS_UDP_SR_NO_ICE
         link = self._make_link(datagram_bytes, now, is_direct=is_direct)
         if self._paths.is_checked(number):
-            link.idle_s = CHECKED_IDLE_S
+            link.leave_to_ice()
         if number % 2 == 0:
             link.idle_s += ANSWER_S
         connection = Connection(number, node, link, remote, now, kind)
