@@ -22,7 +22,7 @@ SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_si
 	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
-.PHONY: help browser setup dev demo check test fast unslow bench soak conformance transactions deaths nat-pairs ways-of-calls phone-table published-chord lint types imports lock clean
+.PHONY: help browser setup dev demo check test fast unslow bench fuzz soak conformance transactions deaths nat-pairs ways-of-calls phone-table published-chord lint types imports lock clean
 help:
 	@echo "make setup   a virtual environment in .venv, with exactly the locked dependencies of p2psip"
 	@echo "make dev     the same, and what checks and tests need"
@@ -30,6 +30,7 @@ help:
 	@echo "make check   dev, lint, type-check, hold the import contract, run the fast tests (a minute)"
 	@echo "make test    the same and the slow tests: whole overlays, phones made elsewhere"
 	@echo "make bench   measure: codec, SIP, records, disk, forwarding, media, 100 virtual peers, what an idle one costs, 5 real ones (ONLY='codec live': those)"
+	@echo "make fuzz    what strangers may send to the one port (STUN, TURN, the demultiplexer), for two minutes (FUZZ_S=600: longer)"
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make transactions  write docs/transactions.md anew: the machines of SIP transactions, drawn from their tables"
@@ -102,6 +103,10 @@ test:
 # One JSON object a line on standard output, a table on standard error.
 bench: dev
 	@PYTHONPATH=tests/support $(BIN)/python -m bench $(ONLY)
+
+# CI has it beside the tests (.ci/run): it takes no longer where it is slower, but tries less.
+fuzz: dev
+	@PYTHONPATH=tests/support $(BIN)/python -m fuzz_time
 
 soak: export EFFORT := $(EFFORT)
 soak: dev
