@@ -175,9 +175,9 @@ def run(
     relay_member_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="The same, of one member.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
     role: Annotated[str | None, typer.Option(metavar="ROLE", help="Take part as peer, client, or auto.")] = None,
-    return_path: Annotated[
-        str | None, typer.Option(metavar="WAY", help="How answers find back through it, as peer.toml says.")
-    ] = None,
+    shed_disk_percent: Annotated[int | None, typer.Option(metavar="N", help="Store nothing with less free.")] = None,
+    shed_load_percent: Annotated[int | None, typer.Option(metavar="N", help="Store nothing under this load.")] = None,
+    return_path: Annotated[str | None, typer.Option(metavar="WAY", help="How answers find back through it.")] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as one JSON object.")] = False,

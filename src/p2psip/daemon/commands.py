@@ -74,6 +74,7 @@ class Commands:
         keep_services: Callable[[list[KeptService]], None],
         ports: SitePorts,
         obstacles: Callable[[], Sequence[str]],
+        shed: Callable[[], str],
     ) -> None:
         self._peer = peer
         self._host = host
@@ -83,13 +84,14 @@ class Commands:
         self._keep_services = keep_services
         self._ports = ports
         self._obstacles = obstacles
+        self._shed = shed
         self._surveyed: list[asyncio.Future[Reach]] = []
 
     def table(self) -> dict[str, Command]:
         """By name."""
         plain: dict[str, Callable[[], object]] = {
             "configuration": self._configuration,
-            "status": lambda: status_of(self._peer, boot_time()),
+            "status": lambda: status_of(self._peer, self._shed(), boot_time()),
             "lines": lambda: lines_of(self._peer, boot_time()),
             "trunks": lambda: trunks_of(self._peer, boot_time()),
             "rooms": lambda: rooms_of(self._peer),

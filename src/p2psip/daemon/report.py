@@ -26,8 +26,10 @@ from p2psip.sip.entities.gateway.terms import TrunkFacts
 from p2psip.sip.entities.registrar.bindings import Binding
 
 
-def status_of(peer: Peer, now: float) -> dict[str, object]:
-    """Who this peer is, what it is linked with, what it keeps, which phones it serves."""
+def status_of(peer: Peer, shed: str, now: float) -> dict[str, object]:
+    """Who this peer is, what it is linked with, what it keeps, which phones it serves; `shed` says why it keeps nothing
+    for others for a while.
+    """
     node = peer.node
     return {
         "overlay": peer.overlay,
@@ -54,6 +56,7 @@ def status_of(peer: Peer, now: float) -> dict[str, object]:
         "peer_calls_links": len(peer.flows),
         "tunnels": _tunnels(peer),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
+        "shed": shed,
         "lines": lines_of(peer, now),
         "trunks": trunks_of(peer, now),
         "dundi": dundi_of(peer, now),

@@ -97,7 +97,6 @@ RECORDS_FILE = "records.db"
 NONCES = b"p2psip mappings of a router"
 """The same of mapped ports."""
 
-STOP_MAX_S = 5.0
 PHONES_SAVE_S = 1.0
 """Registrations that change within this time are written down together."""
 
@@ -161,7 +160,7 @@ class PeerService:
         if reasons := plugins.obstacles(self._state.configuration):
             overlay = self._state.configuration.instance_name
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
-        keylog = keylogger()
+        self._keylog = keylogger()
         link_types = self._link_types()
         self._dundi = load_dundi(self._state.directory)
         endpoints = endpoints_of(self._state.settings, link_types, self._dundi)
@@ -174,7 +173,6 @@ class PeerService:
             server = server_config(self._state, endpoints, self._known_as, self._dundi)
             self._role = RoleKeeper(self._state, self._known_as.overlay, self._journal, now)
             self._peer = self._compose(store, server, wall, now)
-            self._keylog = keylog
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
             self._host = PeerHost(self._peer, settings, self._on_effect, self._state.settings.name_server_address)
             self._lines = LineKeeper(self._state.directory, self._peer, self._host, self._journal)
@@ -192,6 +190,7 @@ class PeerService:
                 lambda services: save_services(self._state.directory, services),
                 self._site_ports(),
                 lambda: self._obstacles,
+                lambda: self._role.shed,
             )
             control = ControlServer(self._state.directory, self._commands.table())
             try:
@@ -336,7 +335,8 @@ class PeerService:
             self._look_at_router()
             self._directory.look(boot_time())
             self._look_at_phone_certificate()
-            if self._role.look(boot_time(), is_busy=self._peer.server.counts["calls"] > 0):
+            is_busy, neighbors = self._peer.server.counts["calls"] > 0, len(self._peer.node.neighbors)
+            if self._role.look(boot_time(), is_busy=is_busy, neighbors=neighbors):
                 raise TookAnotherRole
             if boot_time() - machine_at >= MACHINE_S:
                 machine_at = boot_time()
@@ -428,7 +428,7 @@ class PeerService:
         self._journal.info("leaving")
         self._host.call(self._peer.stop)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_MAX_S):
+            async with asyncio.timeout(self._role.leave_max_s):
                 await self._has_left.wait()
         self._save_phones()
         self._directory.end(boot_time())

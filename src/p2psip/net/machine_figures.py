@@ -55,7 +55,12 @@ def _software() -> str:
 
 def _load() -> int:
     """The load of the last minute for each processor, in sixteenths: 15 is all of it, or more."""
-    return min(15, int(os.getloadavg()[0] / (os.cpu_count() or 1) * 16))
+    return min(15, int(_load_share() * 16))
+
+
+def _load_share() -> float:
+    """The load of the last minute for each processor: 1 is all of it."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
 
 
 def _mips(proc: Path) -> int | None:
@@ -101,6 +106,23 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(errors="replace").splitlines()
     except OSError:
         return []
+
+
+def load_percent() -> float | None:
+    """What the processors have had to do in the last minute: above 100 more than they can; None if it is not told."""
+    return _told(lambda: _load_share() * 100)
+
+
+def disk_free_percent(directory: Path) -> float | None:
+    """What is free, for others than root, of the file system with this directory; None if it is not told."""
+    return _told(lambda: _disk_free_percent(directory))
+
+
+def _disk_free_percent(directory: Path) -> float | None:
+    """As `df` counts: what is kept for root is neither used nor free. None of a file system without blocks."""
+    disk = os.statvfs(directory)
+    usable = disk.f_blocks - disk.f_bfree + disk.f_bavail
+    return disk.f_bavail / usable * 100 if usable else None
 
 
 def allow_many_files() -> None:

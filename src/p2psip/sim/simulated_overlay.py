@@ -111,18 +111,30 @@ class SimulatedOverlay:
         return Address(f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
 
     def add_peer(
-        self, number: int, link_types: Sequence[OverlayLinkType] = NO_ICE, *, contacts: Sequence[Address] = ()
+        self,
+        number: int,
+        link_types: Sequence[OverlayLinkType] = NO_ICE,
+        *,
+        contacts: Sequence[Address] = (),
+        is_client: bool = False,
     ) -> Host:
-        """Make a peer and start it: it goes and joins. The same number again is the same peer, started again.
+        """Make a peer and start it: it goes and joins. The same number again is the same peer, started again, as a
+        client for a while if it `is_client`.
 
         It makes the links that the overlay permits, or of them those of `link_types`, and remembers `contacts`.
         """
         name, address, identity = f"p{number}", self.address_of(number), self.identity(number)
         settings = NodeSettings(
-            may_start_alone=number == 0, contacts=contacts, addresses=_reached_at(address), link_types=link_types
+            is_client=is_client,
+            may_start_alone=number == 0,
+            contacts=contacts,
+            addresses=_reached_at(address),
+            link_types=link_types,
         )
         node, store = self._make(name, identity, settings)
-        self.nodes[name] = node
+        here, elsewhere = (self.clients, self.nodes) if is_client else (self.nodes, self.clients)
+        here[name] = node
+        elsewhere.pop(name, None)
         return self._start(name, identity, address, node, store)
 
     def add_client(self, number: int, *, is_reachable: bool = True) -> Host:

@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from p2psip.base.wallclock import WallClock
 from p2psip.cli import run_peer
 from p2psip.coupling.peer import Peer
 from p2psip.daemon import service
+from p2psip.daemon.control_client import ask_peer
+from p2psip.daemon.roles import role_keeper, shedding
 from p2psip.daemon.roles.role_choice import KeptRole, RoleChoice
 from p2psip.daemon.service import PeerService, TookAnotherName, TookAnotherRole
 from p2psip.daemon.state.kept import KeptService, load_role, load_services
@@ -224,6 +227,38 @@ def test_another_role_is_a_start_anew_when_nobody_speaks(
             run(state, lambda: False)
         assert load_role(state.directory) == KeptRole("peer")
     assert set(asked) == {bool(calls)}
+
+
+def test_a_peer_that_has_no_room_hands_over_and_starts_anew_as_a_client(
+    state: PeerState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are others here in no more than name; the next run says what it is, and for how long."""
+    monkeypatch.setattr(service, "WATCH_S", 0.01)
+    monkeypatch.setattr(role_keeper, "disk_free_percent", lambda _: 3.0)
+    monkeypatch.setattr(shedding, "STRAINED_S", 0.02)
+    monkeypatch.setattr(shedding, "TURN_MAX_S", 0.02)
+    monkeypatch.setattr(shedding, "NEIGHBORS_MIN", 0)
+    configuration = replace(state.configuration, bootstrap_nodes=(BootstrapNode("192.0.2.1"),))
+    state = replace(
+        state,
+        settings=msgspec.structs.replace(state.settings, first=False),
+        document=replace(state.document, configuration=configuration),
+    )
+    with pytest.raises(TookAnotherRole):
+        run(state, lambda: False)
+    with ThreadPoolExecutor() as pool:
+        asked: list[Future[object]] = []
+
+        def is_told() -> bool:
+            if not asked:
+                asked.append(pool.submit(ask_peer, state.directory, "status"))
+            return asked[0].done()
+
+        run(state, is_told)
+    told = asked[0].result()
+    assert isinstance(told, dict)
+    assert told["shed"] == "3.0 % of the disk are free, less than 5 %; until 10 % of the disk are free"
+    assert "home" in told, "as a client has one"
 
 
 def test_damaged_files_that_can_be_made_again_keep_no_peer_from_starting(

@@ -57,6 +57,7 @@ def test_a_machine_that_does_not_tell_its_load(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(machine_figures.os, "getloadavg", refuse)
     assert read_machine().load is None
+    assert machine_figures.load_percent() is None
 
 
 def test_a_closed_proc_makes_each_process_a_boot_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

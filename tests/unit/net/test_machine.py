@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from p2psip.net.machine_figures import MAINS, memory_kb, read_machine
+from p2psip.net import machine_figures
+from p2psip.net.machine_figures import MAINS, disk_free_percent, load_percent, memory_kb, read_machine
 
 
 def files(root: Path, **contents: str) -> Path:
@@ -94,3 +96,27 @@ def test_on_battery_the_leftmost_bit_is_clear(
 
 def test_memory_in_kilobytes(proc: Path) -> None:
     assert memory_kb(proc) in (2500 * 4, 2500 * 16, 2500 * 64)
+
+
+def test_what_is_free_of_a_disk_is_what_others_than_root_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 1000 blocks 100 are free, half of them root's: 50 of 950."""
+    told = SimpleNamespace(f_blocks=1000, f_bfree=100, f_bavail=50)
+    monkeypatch.setattr(machine_figures.os, "statvfs", lambda directory: told)
+    assert disk_free_percent(tmp_path) == pytest.approx(5000 / 950)
+    told.f_blocks = told.f_bfree = told.f_bavail = 0
+    assert disk_free_percent(tmp_path) is None
+
+
+def test_a_disk_that_is_not_there_has_nothing_free_that_is_told(tmp_path: Path) -> None:
+    assert disk_free_percent(tmp_path / "nowhere") is None
+    free = disk_free_percent(tmp_path)
+    assert free is not None
+    assert 0.0 <= free <= 100.0
+
+
+def test_the_load_is_of_all_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine_figures.os, "getloadavg", lambda: (3.0, 9.0, 9.0))
+    monkeypatch.setattr(machine_figures.os, "cpu_count", lambda: 4)
+    assert load_percent() == 75.0

@@ -58,9 +58,13 @@ def fixed_role(wish: str, configuration: OverlayConfiguration, own: Collection[A
     """
     if wish != "auto":
         return "client" if wish == "client" else "peer"
+    return None if may_be_client(configuration, own) and not configuration.no_ice else "peer"
+
+
+def may_be_client(configuration: OverlayConfiguration, own: Collection[Address]) -> bool:
+    """False of a bootstrap node, where there are none, and where clients are not permitted."""
     nodes = {Address(node.address, node.port) for node in configuration.bootstrap_nodes}
-    may_be_client = configuration.clients_permitted and not configuration.no_ice
-    return None if may_be_client and nodes and nodes.isdisjoint(own) else "peer"
+    return configuration.clients_permitted and bool(nodes) and nodes.isdisjoint(own)
 
 
 class RoleChoice:

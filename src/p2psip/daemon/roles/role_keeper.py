@@ -1,16 +1,30 @@
-"""What a site is in its overlay, peer or client: as its operator says, or as it has found out and written down."""
+"""What a site is in its overlay, peer or client: as its operator says, or as it has found out and written down; and a
+client for as long as it has no room, or no time, to be a peer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import random
+from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.log.journal import Journal
-from p2psip.daemon.roles.role_choice import KeptRole, Role, RoleChoice, fixed_role
-from p2psip.daemon.state.kept import load_role, save_role
+from p2psip.daemon.roles.role_choice import KeptRole, Role, RoleChoice, fixed_role, may_be_client
+from p2psip.daemon.roles.shedding import EASE_FACTOR, KeptShedding, Shedding, SheddingTerms, Strain
+from p2psip.daemon.state.kept import load_role, load_shedding, save_role, save_shedding
 from p2psip.daemon.state.state import PeerState
+from p2psip.net.machine_figures import disk_free_percent, load_percent
 from p2psip.reload.node.effects import ReachSurveyed
+
+T = TypeVar("T")
+
+LEAVE_MAX_S = 5.0
+"""Whoever ends a peer does not want to wait."""
+
+HAND_OVER_MAX_S = 60.0
+"""Who ends to begin as a client has the time to hand over whatever it keeps."""
 
 
 class RoleKeeper:
@@ -18,24 +32,43 @@ class RoleKeeper:
 
     def __init__(self, state: PeerState, own: Collection[Address], journal: Journal, now: float) -> None:
         """`own` are the addresses at which others dial it."""
-        self._directory = state.directory
+        self._state = state
         self._journal = journal
         fixed = fixed_role(state.settings.role, state.configuration, own)
-        kept = KeptRole(fixed) if fixed is not None else self._load()
+        kept = KeptRole(fixed) if fixed is not None else self._load("role not read", load_role) or KeptRole()
         self._choice = None if fixed is not None else RoleChoice(kept, now)
-        self.role: Role = kept.role
+        self._shedding = self._shedding_of(now) if self._may_shed(kept.role, own) else None
+        is_shed = self._shedding is not None and self._shedding.is_shed
+        self.role: Role = "client" if is_shed else kept.role
+        self.leave_max_s = LEAVE_MAX_S
+        """How long it may take to leave."""
+
+    @property
+    def shed(self) -> str:
+        """Why it stores nothing for others for a while, and until when, in words; "" if it does not shed."""
+        if self._shedding is None or not self._shedding.is_shed:
+            return ""
+        disk, load = self._state.settings.shed_disk_percent, self._state.settings.shed_load_percent
+        ends = [f"{disk * EASE_FACTOR:g} % of the disk are free"] if disk else []
+        ends += [f"the load is {load / EASE_FACTOR:g} %"] if load else []
+        return f"{self._shedding.why}; until {' and '.join(ends)}"
 
     def surveyed(self, survey: ReachSurveyed, now: float) -> None:
         """A survey is over."""
         if self._choice is not None:
             self._choice.surveyed(survey, now)
 
-    def look(self, now: float, *, is_busy: bool) -> bool:
-        """True if the peer is to start anew, as what is written down now."""
+    def look(self, now: float, *, is_busy: bool, neighbors: int) -> bool:
+        """True if the peer is to start anew, as what is written down now. It has so many `neighbors`."""
+        # For as long as it has shed what it stored, it is a client whoever reaches it.
+        is_free = self._shedding is None or not self._shedding.is_shed
+        return self._look_at_strain(now, is_busy, neighbors) or (is_free and self._look_at_choice(now, is_busy))
+
+    def _look_at_choice(self, now: float, is_busy: bool) -> bool:
         if self._choice is None or (other := self._choice.due(now, is_busy=is_busy)) is None:
             return False
         try:
-            save_role(self._directory, other)
+            save_role(self._state.directory, other)
         except LocalMisuse as error:
             # A disk that is full, say.
             self._choice.hold()
@@ -45,9 +78,47 @@ class RoleKeeper:
         self._journal.info("starts anew in another role", role=other.role, why=why)
         return True
 
-    def _load(self) -> KeptRole:
+    def _look_at_strain(self, now: float, is_busy: bool, neighbors: int) -> bool:
+        if self._shedding is None:
+            return False
+        self._shedding.look(Strain(disk_free_percent(self._state.directory), load_percent()), now)
+        if (other := self._shedding.due(now, is_busy=is_busy, neighbors=neighbors)) is None:
+            return False
         try:
-            return load_role(self._directory) or KeptRole()
+            save_shedding(self._state.directory, other)
         except LocalMisuse as error:
-            self._journal.warning("role not read", reason=str(error))
-            return KeptRole()
+            self._shedding.hold()
+            self._journal.warning("not saved", what="shedding", reason=str(error))
+            return False
+        if other.is_shed:
+            self._journal.warning("stores nothing for others for a while", why=other.why)
+            self.leave_max_s = HAND_OVER_MAX_S
+        else:
+            self._journal.info("stores for others again")
+        return True
+
+    def _may_shed(self, role: Role, own: Collection[Address]) -> bool:
+        settings = self._state.settings
+        is_asked = bool(settings.shed_disk_percent or settings.shed_load_percent)
+        # Who may begin the overlay is not its client: there may be nobody else.
+        return is_asked and role == "peer" and not settings.first and may_be_client(self._state.configuration, own)
+
+    def _shedding_of(self, now: float) -> Shedding:
+        settings = self._state.settings
+        kept = self._load("shedding not read", load_shedding)
+        if kept is None:
+            # There is a file from the first start on: on a disk that is full a new one takes its place.
+            kept = KeptShedding()
+            try:
+                save_shedding(self._state.directory, kept)
+            except LocalMisuse as error:
+                self._journal.warning("not saved", what="shedding", reason=str(error))
+        terms = SheddingTerms(settings.shed_disk_percent, settings.shed_load_percent)
+        return Shedding(terms, kept, random.SystemRandom(), now)
+
+    def _load(self, what: str, load: Callable[..., T | None]) -> T | None:
+        try:
+            return load(self._state.directory)
+        except LocalMisuse as error:
+            self._journal.warning(what, reason=str(error))
+            return None

@@ -6,6 +6,7 @@ phones.json     which phones are registered: until they register again, a restar
 services.json   which services it announces (RFC 7374): a restart announces them again
 directory.bin   what it has of the directory (daemon/directory)
 role.json       whether it is a peer or a client, where it finds that out
+shedding.json   whether it is a client for as long as its disk is full, or its load high
 joining.json    what it was told when it joined, as long as it waits to be approved (daemon/joining)
 """
 
@@ -20,6 +21,7 @@ import msgspec
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.roles.role_choice import KeptRole
+from p2psip.daemon.roles.shedding import KeptShedding
 from p2psip.net.disk.files import PRIVATE, read_file, set_aside, write_file
 from p2psip.net.disk.record_file import read_boot_clock
 
@@ -28,6 +30,7 @@ PHONES_FILE = "phones.json"
 KINDS_FILE = "kinds.json"
 SERVICES_FILE = "services.json"
 ROLE_FILE = "role.json"
+SHEDDING_FILE = "shedding.json"
 JOINING_FILE = "joining.json"
 CONTACTS_MAX = 100
 
@@ -91,6 +94,24 @@ def save_role(directory: Path, role: KeptRole) -> None:
 def load_role(directory: Path) -> KeptRole | None:
     """That of the last run, None if there is none. Raises LocalMisuse if it cannot be read."""
     return _load(directory / ROLE_FILE, KeptRole)
+
+
+def save_shedding(directory: Path, shedding: KeptShedding) -> None:
+    """Raises LocalMisuse if it cannot be written: on a disk that is full to the last block the file there makes room
+    for the new one, which is no longer.
+    """
+    path = directory / SHEDDING_FILE
+    raw = msgspec.json.encode(shedding)
+    try:
+        write_file(path, raw, PRIVATE)
+    except LocalMisuse:
+        path.unlink(missing_ok=True)
+        write_file(path, raw, PRIVATE)
+
+
+def load_shedding(directory: Path) -> KeptShedding | None:
+    """That of the last run, None if there is none. Raises LocalMisuse if it cannot be read."""
+    return _load(directory / SHEDDING_FILE, KeptShedding)
 
 
 def save_phones(directory: Path, snapshot: bytes, date: float | None) -> None:

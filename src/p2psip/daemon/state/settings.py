@@ -87,6 +87,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     relay_member_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 512
     first: bool = False
     role: Literal["peer", "client", "auto"] = "peer"
+    shed_disk_percent: Annotated[int, msgspec.Meta(ge=0, le=40)] = 5
+    shed_load_percent: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -360,6 +362,12 @@ first = {first}
 # finds out: it is a peer while others can reach it, else a client, and it changes when nobody speaks. A client never
 # begins an overlay.
 role = {role}
+
+# When this peer shall store nothing for others for a while: with less than so many percent of its disk free, or under a
+# load of so many percent of what its processors can do; 0 is never. Meanwhile it is a client, its phones and lines are
+# the same, and it comes back when twice as much is free and half as much to do. A bootstrap node never does this.
+shed_disk_percent = {shed_disk_percent}
+shed_load_percent = {shed_load_percent}
 
 # How answers find back through this peer: "via-list" (each request grows by this peer's neighbour), or by what it keeps
 # for 15 s ("transaction-state", "stored-list"), or by an ID that it can read again ("sealed-list", "connection-index").

@@ -10,6 +10,7 @@ import pytest
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.roles.role_choice import KeptRole
+from p2psip.daemon.roles.shedding import KeptShedding
 from p2psip.daemon.state import kept
 from p2psip.daemon.state.kept import (
     KeptService,
@@ -17,10 +18,12 @@ from p2psip.daemon.state.kept import (
     load_phones,
     load_role,
     load_services,
+    load_shedding,
     save_contacts,
     save_phones,
     save_role,
     save_services,
+    save_shedding,
 )
 from p2psip.reload.storage.store.continuity import BootClock
 
@@ -61,6 +64,36 @@ def test_role_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "role.json").write_bytes(text)
     with pytest.raises(LocalMisuse, match=r"role\.json.*is .*role\.json.* now"):
         load_role(tmp_path)
+
+
+def test_shedding(tmp_path: Path) -> None:
+    assert load_shedding(tmp_path) is None
+    save_shedding(tmp_path, KeptShedding(True, 7200.0, "no room"))
+    assert load_shedding(tmp_path) == KeptShedding(True, 7200.0, "no room")
+
+
+def test_shedding_on_a_disk_that_is_full_takes_the_place_of_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_shedding(tmp_path, KeptShedding())
+
+    write_file = kept.write_file
+
+    def write(path: Path, raw: bytes, mode: int) -> None:
+        if path.exists():
+            raise LocalMisuse("no space left on device")
+        write_file(path, raw, mode)
+
+    monkeypatch.setattr(kept, "write_file", write)
+    save_shedding(tmp_path, KeptShedding(True, 7200.0, "no room"))
+    assert load_shedding(tmp_path) == KeptShedding(True, 7200.0, "no room")
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"is_shed": 1}', b'{"stay_s": -1}', b'{"stay_s": 1e9}'])
+def test_shedding_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "shedding.json").write_bytes(text)
+    with pytest.raises(LocalMisuse, match=r"shedding\.json.*is .*shedding\.json.* now"):
+        load_shedding(tmp_path)
 
 
 def test_services(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
         ("relay_member_kbit_s = 20000", "relay_member_kbit_s 20000 is more than relay_kbit_s 10000"),
         ('role = "boss"', "role: write auto or client or peer"),
         *((f'role = "{role}"\nfirst = true', "a client never begins an overlay") for role in ("client", "auto")),
+        ("shed_disk_percent = 41", "shed_disk_percent: write a number from 0 to 40"),
+        ("shed_load_percent = -1", "shed_load_percent: write a number from 0 to 10000"),
         ('relay = "yes"\nlinks = ["TLS"]', 'relay is "yes", which takes links over DTLS'),
         (
             'media_engine = "2223"',
