@@ -94,8 +94,9 @@ class Upkeep:
 
     def find(self, wanted: FindPeer, now: float) -> None:
         """Ping a place."""
-        route = [] if wanted.via is None else [Destination.node(wanted.via)]
-        asked = OverlayRequest([*route, Destination.resource(wanted.resource)], MessageCode.PING_REQ, PingReq())
+        place = Destination.resource(wanted.resource)
+        route = [place] if wanted.via is None else [Destination.node(wanted.via), place]
+        asked = OverlayRequest(route, MessageCode.PING_REQ, PingReq(), is_elsewhere=wanted.via is not None)
         self._exchange.request(asked, FindContext(wanted.via), now)
 
     def probe(self, node: NodeId, now: float) -> None:

@@ -34,3 +34,6 @@ class OverlayRequest:
     """Where the response to the first transmission may go (RFC 7263, RFC 7264); None: back as it came."""
     configuration_sequence: int | None = None
     """What the header says in place of our own configuration's: for a ConfigUpdate."""
+    is_elsewhere: bool = False
+    """It looks into another part of the overlay, where others are responsible than here (10.7.4.4): who answers for a
+    Resource-ID need not be as close to it as our neighbours."""

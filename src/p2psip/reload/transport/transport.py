@@ -548,8 +548,9 @@ class Transport:
             return last.node_id in (signer, NodeId.wildcard(len(last.node_id)))
         assert last.resource_id is not None, "we send to nodes and resources only"
         # "MUST have been sent by a Node-ID which is at least as close to the target Resource-ID as any node in the
-        # requesting node's Neighbor Table."
-        return self._proximity.is_close_enough(signer, last.resource_id)
+        # requesting node's Neighbor Table." But 10.7.4.4: "If a response is received from peer S', which is not P's
+        # successor, then the overlay is partitioned"; farther than our successor it may be, as well as nearer.
+        return request.asked.is_elsewhere or self._proximity.is_close_enough(signer, last.resource_id)
 
     def _body_of(self, contents: MessageContents) -> Struct:
         return body_of(

@@ -277,10 +277,12 @@ def probed(bench: NodeBench) -> Dial:
 
 
 @pytest.mark.must("10.7.4.4/1")
-def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
+@pytest.mark.parametrize("found", [110, 200])
+def test_10_7_4_4_looking_for_another_part_of_the_overlay(found: int) -> None:
     """ "If a response is received from peer S', which is not P's successor, then the overlay is partitioned and P
     SHOULD send an Attach to S' routed through B". The Ping goes one place beyond our own Node-ID: a B that is linked
-    with us would pass one for that very place back to us (10.3).
+    with us would pass one for that very place back to us (10.3). Where S' is farther than the successor, 6.3.4 would have
+    it no answer: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table".
     """
     bench = NodeBench()
     bench.become_ring(150, 50)
@@ -291,10 +293,10 @@ def test_10_7_4_4_looking_for_another_part_of_the_overlay() -> None:
     assert ping.body == PingReq()
     beyond = Destination.resource(advance(nid(ME), 1))
     assert ping.header.destination_list == (Destination.node(nid(1)), beyond)
-    bench.answer(1, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=110)
+    bench.answer(1, ping, MessageCode.PING_ANS, PingAns(1, 1), signer=found)
     attach = bench.hear_one(1)
     assert attach.code is MessageCode.ATTACH_REQ
-    assert attach.header.destination_list == (Destination.node(nid(1)), Destination.node(nid(110)))
+    assert attach.header.destination_list == (Destination.node(nid(1)), Destination.node(nid(found)))
 
 
 def test_when_there_is_no_other_part_the_link_is_let_go() -> None:
