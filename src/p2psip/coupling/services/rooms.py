@@ -124,8 +124,10 @@ class Rooms:
         """
         self._is_stopping, self._is_meeting = True, False
         self._timers.clear()
-        for agent in filter(None, (self._caller, self._mixer)):
-            self._server.order(agent.name, Close(), now)
+        if self._caller is not None:
+            self._server.order(self._caller.name, Close(), now)
+        if self._mixer is not None:
+            self._server.order(self._mixer.name, Close(), now)
 
     def handle(self, effect: RoomsChanged | RoomLeft, now: float) -> None:
         """An agent tells something of rooms."""

@@ -190,7 +190,7 @@ class Chord:
         self._left.discard(node)
         self._candidates.forgive(node)
         is_only_peer = set(self.table.peers) == {node}
-        is_crossing = now - self._links.get(node, now) < CROSSING_S
+        is_crossing = now < self._links.get(node, now) + CROSSING_S
         is_known = node in self._links and node in self.table and self.joining.is_member
         if is_stranger and is_known and (is_only_peer or is_crossing):
             # It dialled us to look for another part before it had this link; or the link fell silent for the only other

@@ -23,6 +23,7 @@ from p2psip.reload.paths.limits import (
 from p2psip.reload.paths.offers import LINK_WAIT_S
 from p2psip.reload.paths.values import ACTIVE, PASSIVE, Purpose, Session
 from p2psip.reload.topology.actions import Connect
+from p2psip.reload.topology.chord.chord import CROSSING_S
 from p2psip.reload.wire.common import IpAddressPort
 from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
@@ -343,6 +344,7 @@ def test_what_is_sought_and_is_our_own_place_is_sought_no_more() -> None:
     bench.settle()
     assert bench.heard(150, MessageCode.ATTACH_REQ) == []
     assert nid(150) in bench.node.topology.routes
+    bench.run_for(CROSSING_S)
     bench.link(150)
     assert nid(150) not in bench.node.topology.routes
 

@@ -281,8 +281,9 @@ def probed(bench: NodeBench) -> Dial:
 def test_10_7_4_4_looking_for_another_part_of_the_overlay(found: int) -> None:
     """ "If a response is received from peer S', which is not P's successor, then the overlay is partitioned and P
     SHOULD send an Attach to S' routed through B". The Ping goes one place beyond our own Node-ID: a B that is linked
-    with us would pass one for that very place back to us (10.3). Where S' is farther than the successor, 6.3.4 would have
-    it no answer: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor Table".
+    with us would pass one for that very place back to us (10.3). Where S' is farther than the successor, 6.3.4 would
+    have it no answer: "at least as close to the target Resource-ID as any node in the requesting node's Neighbor
+    Table".
     """
     bench = NodeBench()
     bench.become_ring(150, 50)
