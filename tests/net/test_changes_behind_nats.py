@@ -6,11 +6,13 @@ import ipaddress
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from live_overlay import eventually
 from netlab import needs_lab
 from netlab.wire_tap import UDP
+from our_phone import OurPhone
 from sites_behind_nats import RELAYS, SPARE, TALK_S, Sites, call, silence_s, sites_behind_nats
 
 pytestmark = [pytest.mark.slow(180), needs_lab]
@@ -63,40 +65,51 @@ def relay_dies(sites: Sites) -> None:
     sites.peers[carrying()].kill()
 
 
-@pytest.mark.parametrize("happens", [nat_reboots, outside_address_changes, uplink_is_switched, relay_dies])
-def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_property: Record) -> None:
-    """Both ways, whatever happens to the network in the middle of a call."""
+@contextmanager
+def talking(sites: Sites) -> Iterator[tuple[OurPhone, OurPhone]]:
+    """A call between two peers that are both behind NATs, for a while."""
     with sites.phone("sym") as caller, sites.phone("port", is_local=True) as callee:
         caller.wait("registered")
         callee.wait("registered")
         call(caller, callee)
         time.sleep(TALK_S)
+        yield caller, callee
+
+
+@pytest.mark.parametrize("happens", [nat_reboots, outside_address_changes, uplink_is_switched, relay_dies])
+def test_audio_is_back(sites: Sites, happens: Callable[[Sites], None], record_property: Record) -> None:
+    """Both ways, whatever happens to the network in the middle of a call. How long that itself takes is told as well:
+    where a cable is pulled and plugged in elsewhere there is none for so long.
+    """
+    with talking(sites) as phones:
+        began_at = time.monotonic()
         happens(sites)
+        happened_s = time.monotonic() - began_at
         time.sleep(BACK_S + TALK_S)
-        silent_s = silence_s(caller, callee)
+        silent_s = silence_s(*phones)
     for name in RELAYS:
         if not sites.peers[name].is_running:
             sites.start(name)
     record_property("silent_s", silent_s)
+    record_property("happened_s", round(happened_s, 2))
     assert silent_s <= BACK_S
 
 
 def test_audio_is_back_when_udp_is_dropped_and_when_it_passes_again(sites: Sites, record_property: Record) -> None:
-    """A firewall changes its mind in the middle of a call, twice; no address is another for that."""
-    peer = sites.peers["port"]
-    with sites.phone("sym") as caller, sites.phone("port", is_local=True) as callee:
-        caller.wait("registered")
-        callee.wait("registered")
-        call(caller, callee)
-        time.sleep(TALK_S)
-        try:
-            sites.lab.block_udp(sites.lab.plan.nodes["at-port"].uplink, blocks=True)
-            peer.daemon.wait_log("datagrams do not pass any more")
-            time.sleep(BACK_S + TALK_S)
-        finally:
-            sites.lab.block_udp(sites.lab.plan.nodes["at-port"].uplink, blocks=False)
-        peer.daemon.wait_log("datagrams pass again")
-        time.sleep(BACK_S + TALK_S)
-        silent_s = silence_s(caller, callee)
+    """A firewall changes its mind in the middle of a call, and in the middle of the next; no address is another for
+    that.
+    """
+    router = sites.lab.plan.nodes["at-port"].uplink
+    log = sites.peers["port"].daemon
+    silent_s = []
+    try:
+        for blocks, says in ((True, "datagrams do not pass any more"), (False, "datagrams pass again")):
+            with talking(sites) as phones:
+                sites.lab.block_udp(router, blocks=blocks)
+                log.wait_log(says)
+                time.sleep(BACK_S + TALK_S)
+                silent_s.append(silence_s(*phones))
+    finally:
+        sites.lab.block_udp(router, blocks=False)
     record_property("silent_s", silent_s)
-    assert silent_s <= BACK_S
+    assert max(silent_s) <= BACK_S

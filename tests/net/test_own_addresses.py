@@ -5,6 +5,8 @@ The peer and the phones are on two hosts (network namespaces) with a cable betwe
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -123,6 +125,32 @@ def test_a_network_that_comes_after_the_start_and_is_another_later(peer: LivePee
             pbx.remove("192.0.2.1/24")
             with phones(peer, desk, "198.51.100.1") as (alice, _):
                 talk(alice, "bob")
+
+
+SAYS = """
+import asyncio
+from p2psip.net.sockets.interfaces import AddressNews
+
+async def main():
+    news = AddressNews()
+    print("waits", flush=True)
+    print(await news.wait(300.0), await news.wait(300.0))
+
+asyncio.run(main())
+"""
+
+
+def test_the_kernel_says_that_an_address_comes_or_goes() -> None:
+    """At once, and not when it is looked at next: a call whose uplink was switched waits for it."""
+    with two_hosts() as (pbx, _):
+        command = [*pbx.within, sys.executable, "-c", SAYS]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == "waits\n"
+            pbx.add("192.0.2.1/24")
+            time.sleep(1.0)
+            pbx.remove("192.0.2.1/24")
+            assert waiting.communicate(timeout=60.0)[0] == "True True\n"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ from p2psip.net.node_host import HostSettings, LinkContexts, boot_time, read_wal
 from p2psip.net.peer_host import PeerHost
 from p2psip.net.sockets.addresses import machine_hosts, words
 from p2psip.net.sockets.dtls import require_cookies
+from p2psip.net.sockets.interfaces import AddressNews
 from p2psip.net.sockets.phone_tls import client_context
 from p2psip.net.sockets.tls import make_context
 from p2psip.reload.config.document import parse
@@ -92,16 +93,16 @@ from p2psip.sip.events.watchers import WatchRules
 T = TypeVar("T")
 
 RECORDS_FILE = "records.db"
-"""What the secret is for by which dialogs outlive a restart."""
 
 NONCES = b"p2psip mappings of a router"
-"""The same of mapped ports."""
+"""What the secret is for by which ports stay mapped over a restart."""
 
 PHONES_SAVE_S = 1.0
 """Registrations that change within this time are written down together."""
 
 WATCH_S = 2.0
-"""How often the configuration's date and this machine's addresses are looked at: the latter takes 0.1 ms."""
+"""How often the configuration's date and this machine's addresses are looked at, which takes 0.1 ms; when the kernel
+says that one has come or gone, at once."""
 
 MACHINE_S = 30.0
 """How often it is looked at how this machine does."""
@@ -325,22 +326,26 @@ class PeerService:
 
     async def _watch(self) -> None:
         """Look after what changes without a word: the date, this machine's addresses, how it does."""
-        machine_at = boot_time()
-        while True:
-            self._peer.handlings.use_local_time(time.localtime().tm_gmtoff)
-            await asyncio.sleep(WATCH_S)
-            if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
-                raise RequestFailed(reason)
-            self._look_at_addresses()
-            self._look_at_router()
-            self._directory.look(boot_time())
-            self._look_at_phone_certificate()
-            is_busy, neighbors = self._peer.server.counts["calls"] > 0, len(self._peer.node.neighbors)
-            if self._role.look(boot_time(), is_busy=is_busy, neighbors=neighbors):
-                raise TookAnotherRole
-            if boot_time() - machine_at >= MACHINE_S:
-                machine_at = boot_time()
-                self._peer.node.use_machine(read_machine())
+        with contextlib.closing(AddressNews()) as news:
+            machine_at = boot_time()
+            while True:
+                self._peer.handlings.use_local_time(time.localtime().tm_gmtoff)
+                await news.wait(WATCH_S)
+                self._look_around()
+                if boot_time() - machine_at >= MACHINE_S:
+                    machine_at = boot_time()
+                    self._peer.node.use_machine(read_machine())
+
+    def _look_around(self) -> None:
+        if (reason := self._expired(self._peer.node.wall, boot_time())) is not None:
+            raise RequestFailed(reason)
+        self._look_at_addresses()
+        self._look_at_router()
+        self._directory.look(boot_time())
+        self._look_at_phone_certificate()
+        is_busy, neighbors = self._peer.server.counts["calls"] > 0, len(self._peer.node.neighbors)
+        if self._role.look(boot_time(), is_busy=is_busy, neighbors=neighbors):
+            raise TookAnotherRole
 
     def _look_at_addresses(self) -> None:
         """An address that came or went changes what we say of ourselves; what does not run over one that went stays."""

@@ -1,7 +1,11 @@
-"""The addresses that this machine's interfaces have now, asked of the Linux kernel (rtnetlink(7)): reading alone."""
+"""The addresses that this machine's interfaces have now, asked of the Linux kernel (rtnetlink(7)): reading alone.
+
+That they are others the kernel says as well; what they are it is asked all the same.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -21,6 +25,14 @@ HEADER = struct.Struct("=IHHII")
 ADDRESS_MESSAGE = struct.Struct("=BBBBI")
 ATTRIBUTE = struct.Struct("=HH")
 READ_BYTES = 1 << 16
+
+RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x10, 0x100
+
+SETTLE_S = 0.1
+"""With a new address come its route and others: so long after the first word they are looked at together."""
+
+WORDS_MAX = 1000
+"""How many words of the kernel are read in one go; what is left is another one."""
 
 
 class InterfaceAddress(NamedTuple):
@@ -45,6 +57,57 @@ class InterfaceAddress(NamedTuple):
 def interface_addresses() -> list[InterfaceAddress]:
     """All that there are, in the kernel's order. Raises OSError if the kernel does not say."""
     return list(_addresses(dump(RTM_GETADDR, ADDRESS_MESSAGE.pack(socket.AF_UNSPEC, 0, 0, 0, 0))))
+
+
+class AddressNews:
+    """Whether an address of this machine has come or gone since the last look (RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR).
+
+    Where the kernel says nothing of its own accord, as no file descriptor is left, there are no news: whoever waits
+    looks when his time is over.
+    """
+
+    def __init__(self) -> None:
+        self._kernel: socket.socket | None = None
+        try:
+            self._kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+            self._kernel.setblocking(False)
+            self._kernel.bind((0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))
+        except OSError:
+            self.close()
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        if self._kernel is not None:
+            self._kernel.close()
+            self._kernel = None
+
+    async def wait(self, limit_s: float) -> bool:
+        """True as soon as there are news and what belongs to them has had its time; False if there are none."""
+        if self._kernel is None:
+            await asyncio.sleep(limit_s)
+            return False
+        loop, said = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._kernel, said.set)
+        try:
+            await asyncio.wait_for(said.wait(), limit_s)
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(self._kernel)
+        await asyncio.sleep(SETTLE_S)
+        self._read()
+        return True
+
+    def _read(self) -> None:
+        """What exactly was said is of no interest, nor that there was more than the kernel keeps (ENOBUFS)."""
+        assert self._kernel is not None
+        for _ in range(WORDS_MAX):
+            try:
+                self._kernel.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
 
 
 def own_hosts(addresses: Iterable[InterfaceAddress], leading_out: Collection[str] = ()) -> list[str]:

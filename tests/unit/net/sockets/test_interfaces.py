@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 import ipaddress
 import socket
+from collections.abc import Iterator
 
 import pytest
 
 from p2psip.base.address import Address
+from p2psip.net.sockets import interfaces
 from p2psip.net.sockets.addresses import address_of, join_host_port, sockaddr_of, usable_hosts, with_zones
-from p2psip.net.sockets.interfaces import InterfaceAddress, interface_addresses, interface_of, own_hosts, with_zone
+from p2psip.net.sockets.interfaces import (
+    AddressNews,
+    InterfaceAddress,
+    interface_addresses,
+    interface_of,
+    own_hosts,
+    with_zone,
+)
 
 LASTING, TEMPORARY, DAD_FAILED, DEPRECATED, TENTATIVE = 0x80, 0x01, 0x08, 0x20, 0x40
 LOOPBACK = socket.if_nametoindex("lo")
@@ -64,3 +76,62 @@ def test_only_a_link_local_address_of_ipv6_may_be_on_any_link() -> None:
     for host in ("192.0.2.1", "169.254.1.1", "2001:db8::1", "fe80::1%lo"):
         assert with_zones(host) == [host]
     assert with_zones("fe80::1")
+
+
+LONG_S = 60.0
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[socket.socket, AddressNews]]:
+    """It says what the test says."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+    class Netlink:
+        """As much of such a socket as is wanted."""
+
+        def bind(self, _: object) -> None:
+            """To whatever groups."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(ours, name)
+
+    with monkeypatch.context() as patch, ours, theirs:
+        patch.setattr(interfaces.socket, "socket", lambda *_: Netlink())
+        news = AddressNews()
+        patch.undo()
+        yield theirs, news
+
+
+def test_news_of_the_kernel_end_the_wait_and_are_read_together(kernel: tuple[socket.socket, AddressNews]) -> None:
+    """An address goes and another comes: that is one look, and then there are no news."""
+    says, news = kernel
+
+    async def waits() -> list[bool]:
+        says.send(b"one is gone")
+        says.send(b"one has come")
+        return [await news.wait(LONG_S), await news.wait(0.01)]
+
+    assert asyncio.run(waits()) == [True, False]
+
+
+def test_where_the_kernel_says_nothing_one_looks_when_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file descriptor is left, say."""
+
+    def refused(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(interfaces.socket, "socket", refused)
+    with contextlib.closing(AddressNews()) as news:
+        monkeypatch.undo()
+        assert asyncio.run(news.wait(0.01)) is False
+
+
+def test_this_kernel_may_be_asked_to_say_it() -> None:
+    """A real socket, to a kernel that has nothing to say just now or has."""
+
+    async def wait() -> None:
+        with contextlib.closing(AddressNews()) as news:
+            assert news._kernel is not None
+            await news.wait(0.01)
+
+    asyncio.run(wait())
