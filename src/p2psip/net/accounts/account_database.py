@@ -193,14 +193,19 @@ class AccountDatabase(AdmissionDatabase):
         return True
 
     def collected(self) -> list[CollectedRequest]:
-        """What is to be signed elsewhere, the oldest first; not of who has been revoked meanwhile."""
+        """What is to be signed elsewhere, the oldest first; not of who has been revoked meanwhile, nor with Node-IDs
+        that are: who signs would refuse the whole file.
+        """
         said = REQUEST.c
         columns = select(said.id, ACCOUNT.c.name, HOLDING.c.user, said.node_ids, said.csr, said.date)
         joined = REQUEST.join(HOLDING, HOLDING.c.id == said.holding).join(ACCOUNT, ACCOUNT.c.id == HOLDING.c.account)
         out = exists().where(REVOCATION.c.member.in_([ACCOUNT.c.name, HOLDING.c.user]))
         rows = self._engine.rows(columns.select_from(joined).where(~out).order_by(said.id))
+        revoked = set(map(str, self._revoked()))
         return [
-            CollectedRequest(row.id, row.name, row.user, tuple(row.node_ids.split()), row.csr, row.date) for row in rows
+            CollectedRequest(row.id, row.name, row.user, node_ids, row.csr, row.date)
+            for row in rows
+            if revoked.isdisjoint(node_ids := tuple(row.node_ids.split()))
         ]
 
     def unsigned(self) -> set[NodeId]:

@@ -14,6 +14,7 @@ from accounts import CHEAP, accounts, settled
 
 from p2psip.base.effects import Note
 from p2psip.base.errors import LocalMisuse
+from p2psip.base.ids import NodeId
 from p2psip.base.wallclock import WallClock
 from p2psip.enrollment.accounts import Account
 from p2psip.enrollment.asked.offline import (
@@ -46,7 +47,9 @@ class Office:
     def __init__(self, directory: Path) -> None:
         self.club = Club.of()
         accounts(directory, [("alice", "alice's secret")]).close()
-        self.store = AccountDatabase.open(directory / "accounts.db")
+        self.bad: set[NodeId] = set()
+        """What the configuration revokes."""
+        self.store = AccountDatabase.open(directory / "accounts.db", lambda: self.bad)
         self.store.invite(Invitation(ALICE, DATE + 9e9, 1, created=DATE), token_hash(TOKEN))
         self.now = 1000.0
         self.noted: list[str] = []
@@ -178,6 +181,20 @@ def test_who_is_to_be_approved_is_collected_after_that_and_who_is_revoked_no_mor
     assert office.ask().body == b"membership_revoked"
     office.store.reinstate(VALLEY)
     assert office.take(signed) == [True]
+    assert office.ask().status == 200
+
+
+def test_a_node_id_that_is_revoked_meanwhile_keeps_nobody_else_from_being_signed(office: Office) -> None:
+    office.ask(invitation=TOKEN.hex())
+    office.ask(f"peer-other@{OVERLAY}", 2, username="alice", password="alice's secret")
+    first, other = office.store.collected()
+    office.bad = {NodeId(bytes.fromhex(first.node_ids[0]))}
+    assert office.store.collected() == [other]
+    # Who still waits is given another one.
+    assert office.ask().body == b"waiting_for_signature"
+    again, _ = office.file().requests
+    assert (again.user, again.node_ids != first.node_ids) == (first.user, True)
+    assert office.take(office.sign()) == [True, True]
     assert office.ask().status == 200
 
 
