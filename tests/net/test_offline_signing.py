@@ -94,6 +94,12 @@ def test_two_machines_wait_for_being_approved_and_signed_by_hand(tmp_path: Path)
                 machine.end()
         assert states(server) == {"peer-attic": "waits", "peer-garden": "member"}
         assert "0 to be signed" in p2psip("enrollment", "requests", server, carried)
+        assert p2psip("enrollment", "sign", club, carried, signed).startswith("0 are signed"), (
+            "nothing to be asked about"
+        )
+        assert "not what `p2psip enrollment sign` has written" in p2psip(
+            "enrollment", "return", server, carried, status=2
+        )
         assert "signs at once" in p2psip("enrollment", "requests", club, carried, status=2)
     told = json.loads(p2psip("enrollment", "audit", server, "--json"))
     of_machines = [(entry["event"], entry["user"]) for entry in told if entry["user"].startswith("peer-")]

@@ -119,7 +119,7 @@ def sign(
 
     overlay = OverlayDirectory(directory)
     asked = overlay.read_requests(file)
-    if not yes:
+    if asked.requests and not yes:
         for row in aligned([_row(each) for each in asked.requests]):
             print(row, file=sys.stderr)
         if not sys.stdin.isatty():

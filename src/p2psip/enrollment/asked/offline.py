@@ -69,7 +69,8 @@ def read_carried(raw: bytes, kind: type[F], anchor: TrustAnchor) -> F:
     try:
         found = msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise LocalMisuse(f"it is none that `p2psip enrollment` has written: {error}") from None
+        writer = "requests" if kind is RequestsFile else "sign"
+        raise LocalMisuse(f"it is not what `p2psip enrollment {writer}` has written: {error}") from None
     if (found.overlay, found.authority) != (anchor.overlay, anchor.fingerprint):
         raise LocalMisuse(f"it is of {found.overlay} and the authority {found.authority[:16]}..., not of this one")
     return found

@@ -269,8 +269,8 @@ def test_what_comes_back_is_what_was_asked_for(office: Office) -> None:
     [
         ({"overlay": "other.example"}, "it is of other.example"),
         ({"authority": "00" * 32}, "the authority 0000000000000000..., not of this one"),
-        ({"requests": 7}, "it is none that `p2psip enrollment` has written"),
-        ({"more": 1}, "it is none that `p2psip enrollment` has written"),
+        ({"requests": 7}, "it is not what `p2psip enrollment requests` has written"),
+        ({"more": 1}, "it is not what `p2psip enrollment requests` has written"),
     ],
 )
 def test_a_file_of_somebody_else(changes: dict[str, object], words: str) -> None:

@@ -183,7 +183,9 @@ class LinkChanges:
         """A connection is down, or never came up."""
         self.ended(self._made.down(number, reason, now), now)
         connection = self._connections.by_number(number)
-        if connection is not None and not connection.has_spoken and set(self._connections) <= {connection.node}:
+        # Who has dialled us may close it as well because it has a better one; and who has another link is not shut out.
+        is_only_one = number % 2 == 0 and len(self._connections) == 1
+        if connection is not None and is_only_one and not connection.has_spoken:
             self._bootstrap.shut_out(connection, reason)
         # Whose newer link with that node is up knows which one took the place of this.
         lost = (

@@ -182,6 +182,20 @@ def test_who_is_not_admitted_knows_it_and_says_it_once() -> None:
     assert "does not admit" in bench.node.trouble
 
 
+def test_who_dials_us_several_times_and_keeps_one_of_these_links_does_not_shut_us_out() -> None:
+    """As a joiner does that reaches its first peer by several ways at once."""
+    bench = start()
+    bench.acknowledges = False
+    for has_another in (False, True):
+        dropped = bench.link(1).number
+        if has_another:
+            bench.link(1, dialled_soon(bench).link)
+        bench.node.handle_link_down(dropped, "closed by the other end", bench.now)
+        bench.settle()
+        assert not bench.notes("not admitted")
+        assert "does not admit" not in bench.node.trouble
+
+
 def test_a_link_that_is_lost_later_is_no_refusal() -> None:
     bench = start()
     bench.link(1, dialled(bench).link)
