@@ -371,7 +371,7 @@ class Peer(OperatorEnquiries):
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest(part.next_deadline() for part in self._timed)
+        return earliest([part.next_deadline() for part in self._timed])
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""

@@ -10,9 +10,9 @@ import enum
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from p2psip.base.errors import RemoteProtocolError
+from p2psip.base.frozen import frozen
 
 MAGIC_COOKIE = 0x2112A442
 MESSAGE_BYTES_MAX = 1280
@@ -89,7 +89,7 @@ OPTIONAL = 0x8000
 """Section 14: attributes from here on may be ignored by who does not know them."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StunMessage:
     """One message; `attributes` are types and values, without padding."""
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 
 STUN_TURN: Final = b"stun.turn"
 """What a TLS client says in the handshake that it has come for (ALPN, RFC 7443)."""
@@ -20,7 +21,7 @@ class Flow(NamedTuple):
     is_stream: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Transmit(Effect):
     """Send these bytes on a flow."""
 
@@ -36,7 +37,7 @@ class CloseStream(Effect):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TurnRelay(Effect):
     """Send a datagram from a relayed address to a peer."""
 

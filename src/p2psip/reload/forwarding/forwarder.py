@@ -7,9 +7,9 @@ may be one fragment of it. How a response finds back is the business of p2psip.r
 from __future__ import annotations
 
 from collections.abc import Container
-from dataclasses import dataclass
 from typing import Protocol
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.forwarding.options import ALL_FLAGS, UNDERSTOOD, beyond_us
 from p2psip.reload.forwarding.return_path import ReturnPaths
@@ -38,7 +38,7 @@ class NextHops(Protocol):
         """Where a message for this identifier goes next; `chosen_by` is who has routed it here."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deliver:
     """The message is for `node`: this peer, or a client of ours that lives in this process."""
 
@@ -46,7 +46,7 @@ class Deliver:
     header: ForwardingHeader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forward:
     """Send the message with this header to `next_hop`, which we are linked with."""
 
@@ -54,14 +54,14 @@ class Forward:
     header: ForwardingHeader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drop:
     """Say nothing; `reason` is for the log."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reject:
     """Answer a request with this error, a response with nothing."""
 
@@ -162,6 +162,9 @@ class Forwarder:
         entries = header.destination_list
         for _ in range(VIA_LIST_MAX):
             first = entries[0] if entries else None
+            if first is not None and (node := first.node_id) is not None and node != self._node_id and not self.aliases:
+                # Most often it is another's.
+                return entries
             if first is not None and first.opaque_id is not None:
                 # 6.1.3: "the peer MUST replace the entry with the original Via List that it replaced and then
                 # re-examine the Destination List".

@@ -23,6 +23,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.base.rto import RoundTripEstimator, RtoRules
 from p2psip.base.timers import Deadline
@@ -81,7 +82,7 @@ class Vanished:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Idle:
     """Nothing was sent for so long that a Ping is due."""
 

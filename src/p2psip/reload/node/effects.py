@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, RequestFailed
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.config.document import Document
 from p2psip.reload.paths.nat.reach import Reach
@@ -40,7 +41,7 @@ class LinkUp:
         return OverlayLinkType.DTLS_UDP_SR_NO_ICE if self.datagram_bytes else OverlayLinkType.TLS_TCP_FH_NO_ICE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Write(Effect):
     """Send on a link that is up. What is to be fresh is lost where the other end has not taken what went before."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.errors import Cause, RemoteProtocolError
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 from p2psip.base.waiting_room import WaitingRoom
@@ -33,7 +34,7 @@ VERSION_FIELD = slice(10, 11)
 """Where the forwarding header has the version."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Transit:
     """A message that came from `previous_hop`; `payload` is its contents and security block, unread."""
 

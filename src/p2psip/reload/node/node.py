@@ -485,10 +485,12 @@ class Node:
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         self._links.look_after_links(now)
-        self._links.expel(self._reconfiguring.overstayed(now), now)
-        for part in self._parts:
-            if is_due(part, now):
-                part.handle_timeout(now)
+        # All parts have their timers in one queue: most often that of a link was the only one.
+        if is_due(self._queue, now):
+            self._links.expel(self._reconfiguring.overstayed(now), now)
+            for part in self._parts:
+                if is_due(part, now):
+                    part.handle_timeout(now)
         self._settle(now)
 
     def handle_answer(self, token: int, answer: object, now: float) -> None:
@@ -510,7 +512,8 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
-        self._relaying.settle(self._surveying.reach, now)
+        if self._paths.whereabouts.has_ice:
+            self._relaying.settle(self._surveying.reach, now)
         while values := [
             *self._exchange.transport.drain(),
             *self.topology.drain(now),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.exchange import Exchange
@@ -52,7 +53,7 @@ class FindContext:
     via: NodeId | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ProbeContext:
     """A connectivity Ping over a link that was silent."""
 

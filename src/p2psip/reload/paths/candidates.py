@@ -39,7 +39,7 @@ class Whereabouts:
 
     def __init__(self, permitted: Sequence[OverlayLinkType], punching: Punching) -> None:
         """`permitted` are the links that the overlay permits, in the order that it says."""
-        self.permitted = tuple(permitted)
+        self.permit(permitted)
         self.able: tuple[OverlayLinkType, ...] = (OverlayLinkType.TLS_TCP_FH_NO_ICE,)
         """The links that our sockets can make."""
         self.addresses: dict[Purpose, tuple[Address, ...]] = dict.fromkeys(Purpose, ())
@@ -49,10 +49,11 @@ class Whereabouts:
         """What the router has given us, in which a port may be another one than here, and one for each transport."""
         self._punching = punching
 
-    @property
-    def has_ice(self) -> bool:
+    def permit(self, permitted: Sequence[OverlayLinkType]) -> None:
+        """The overlay permits these links, in this order, from now on."""
+        self.permitted = tuple(permitted)
+        self.has_ice = OverlayLinkType.DTLS_UDP_SR in self.permitted
         """True if links are made by ICE. 6.5.1.5: "An overlay MUST be either all ICE or all No-ICE."."""
-        return OverlayLinkType.DTLS_UDP_SR in self.permitted
 
     def has_room(self, purpose: Purpose) -> bool:
         """False if we can offer no further session of this purpose now: with ICE each has an agent."""

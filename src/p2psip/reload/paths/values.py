@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.portmap.values import HomeRouter
 from p2psip.reload.paths.ice.values import PairReport
@@ -256,7 +257,7 @@ class CutIfSilent(Effect):
     silent_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendStun(Effect):
     """Send this from a port of links: of this address of ours, or of the one from which `remote` would be dialled."""
 
@@ -360,7 +361,7 @@ class Returned:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StunArrived:
     """A datagram that is STUN, or of a channel of TURN, by its first byte has come to a port of links."""
 

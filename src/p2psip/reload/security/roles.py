@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.security_block import GenericCertificate, Signature
@@ -30,7 +31,7 @@ class Member:
     """True if the trust anchor made this certificate for signing configuration documents."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signer:
     """Whose a signature is: a member, as one of its Node-IDs."""
 

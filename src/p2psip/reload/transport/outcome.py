@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from p2psip.base.errors import Cause
+from p2psip.base.frozen import frozen
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.wire.contents import ErrorCode, MessageExtension
 from p2psip.reload.wire.language.codec import Struct
 from p2psip.reload.wire.security_block import GenericCertificate
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """The request was answered: by whom, with what, after how many seconds and over how many hops."""
 

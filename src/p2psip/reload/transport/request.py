@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from p2psip.base.frozen import frozen
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.wire.contents import MessageCode, MessageExtension
 from p2psip.reload.wire.header import Entry, ForwardingOption
@@ -15,7 +15,7 @@ TRANSMISSIONS_MAX = 5
 """6.2.1: "The request MAY be retransmitted up to 4 times, for a total of 5 messages"."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OverlayRequest:
     """One request, passed whole from whoever makes it to the transport."""
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.base.wallclock import WallClock
@@ -76,7 +77,7 @@ class Proximity(Protocol):
         """True if `node` is at least as close to `resource` as any node in the Neighbor Table."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Originate(Effect):
     """Send a message of ours: `payload` is contents and security block; `sender` is this peer or a client of it."""
 
@@ -89,7 +90,7 @@ class Originate(Effect):
     """Of a response: the way that the requester would have it go, if that can be."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished(Effect):
     """A request of ours is over; `context` is what its sender gave."""
 
@@ -109,7 +110,7 @@ class Mismatch(Effect):
     """Kinds of ours that it does not know."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Received:
     """A request for us, its signature verified; its body is an UnknownBody if it cannot be read."""
 

@@ -99,13 +99,13 @@ class Destination(Struct):
     def node_id(self) -> NodeId | None:
         """The Node-ID, of a node."""
         data = self.destination_data
-        return data if self.type is DestinationType.NODE and isinstance(data, NodeId) else None
+        return data if self.type is _NODE and isinstance(data, NodeId) else None
 
     @property
     def resource_id(self) -> ResourceId | None:
         """The Resource-ID, of a resource."""
         data = self.destination_data
-        return data if self.type is DestinationType.RESOURCE and isinstance(data, ResourceId) else None
+        return data if self.type is _RESOURCE and isinstance(data, ResourceId) else None
 
     @property
     def opaque_id(self) -> bytes | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
+from p2psip.base.frozen import frozen
 from p2psip.reload.wire.contents import ErrorResponse, MessageCode, MessageContents, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackAns, PathTrackReq
 from p2psip.reload.wire.header import ForwardingHeader
@@ -156,7 +157,7 @@ LENGTH_FIELD = slice(16, 20)
 """Where the forwarding header has the length of the message."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Message:
     """A whole message. The contents stay the bytes that the signature covers."""
 

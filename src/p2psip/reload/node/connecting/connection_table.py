@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.forwarding.fragmentation import fragment
@@ -83,7 +84,7 @@ class LinkBack:
     node: NodeId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkIdle:
     """A Ping to this node is due: nothing was sent to it for long, or one of the links to it failed."""
 

@@ -120,6 +120,8 @@ class LinkChanges:
                 self.ended(ended, now)
         if is_due(self._connections, now):
             self.events(self._connections.handle_timeout(now), now)
+        if not is_due(self._exchange.queue, now):
+            return
         if is_due(self._admission, now):
             self.expel(self._admission.handle_timeout(now), now)
         if is_due(self._doubted_links, now):

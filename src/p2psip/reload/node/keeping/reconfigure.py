@@ -44,7 +44,7 @@ class Reconfiguring:
         """Follow this configuration, which the exchange and the verifier have already; why we can be no member."""
         self._forwarder.ttl_max = configuration.initial_ttl
         self._forwarder.paths.reliability_timer_s = configuration.overlay_reliability_timer_ms / 1000
-        self._paths.whereabouts.permitted = configuration.link_types
+        self._paths.whereabouts.permit(configuration.link_types)
         self._connections.use_configuration(configuration.max_message_size)
         self._messages.reassembler.message_bytes_max = configuration.max_message_size
         if configuration.topology_plugin == self._plugin.name:

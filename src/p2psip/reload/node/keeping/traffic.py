@@ -26,7 +26,8 @@ class Average:
 
     def add(self, count: int, now: float) -> None:
         """So many bytes more."""
-        self._roll(now)
+        if now >= self._began_at + PERIOD_S:
+            self._roll(now)
         self._bytes += count
 
     def value(self, now: float) -> int:

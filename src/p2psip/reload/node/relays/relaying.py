@@ -68,10 +68,8 @@ class Relaying:
 
     def settle(self, reach: Reach, now: float) -> None:
         """Look at what has changed in the node: our addresses, whether others reach us, as whom they see us, what
-        relays say.
+        relays say, where links are made by ICE.
         """
-        if not self._whereabouts.has_ice:
-            return
         if reach is not self._reach:
             self._reach = reach
             self._punching.is_udp_blocked = reach.is_udp_blocked

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from p2psip.base.address import Address
+from p2psip.base.frozen import frozen
 from p2psip.stun.attributes import (
     ERROR_CODE,
     ICE_CONTROLLED,
@@ -49,7 +50,7 @@ class CheckCredentials:
     password: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckRole:
     """What an agent says of itself in each check: who decides, and who yields if both think that they do."""
 

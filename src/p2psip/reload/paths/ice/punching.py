@@ -418,7 +418,7 @@ class Punching:
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
         servers = (self._servers, self._call_servers, self.relayed, self.relay_pings, self.outside)
-        return earliest(each.next_deadline() for each in (self._agents, *servers, self.opens, self._timers))
+        return earliest([each.next_deadline() for each in (self._agents, *servers, self.opens, self._timers)])
 
     def handle_timeout(self, now: float) -> None:
         """Check, ask, give up."""
