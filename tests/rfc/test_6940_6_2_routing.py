@@ -128,12 +128,10 @@ def test_6_1_1_a_node_id_that_is_not_there_is_met_with_silence(overlay: Simulate
 
 def test_6_6_2_every_message_is_acknowledged(overlay: SimulatedOverlay) -> None:
     """ "When the receiver receives a message, it SHOULD immediately send an ACK message."."""
-    before = Tap(overlay)
-    overlay.world.run_for(0.2)
-    tap, under_way = Tap(overlay), len(before.seen)
+    tap = Tap(overlay)
     for number in range(5):
         ping(overlay, overlay.world.hosts[f"p{number}"], Destination.resource(ResourceId(bytes([number * 40] * 16))))
     overlay.world.run_for(2.0)
     sent = [seen for seen in tap.seen if seen.at < overlay.world.now - 0.2]
     assert len(sent) > 5
-    assert len(sent) <= tap.acknowledgements <= under_way + len(tap.seen), "of the last ones they are under way"
+    assert len(sent) <= tap.acknowledgements, "of the last ones they are under way"

@@ -25,6 +25,7 @@ from p2psip.reload.security.identity import CertifiedIdentity
 from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.topology.chord.messages import BODIES as CHORD_BODIES
 from p2psip.reload.topology.chord.ring import hash_name
+from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.wire.common import HashAlgorithm, SignatureAlgorithm
 from p2psip.reload.wire.contents import MessageCode, MessageContents
 from p2psip.reload.wire.header import Destination, ForwardingHeader
@@ -50,7 +51,7 @@ from p2psip.reload.wire.storage_messages import (
 from p2psip.reload.wire.usages.sip_registration import SipRegistration
 from p2psip.sim.certified import CertifiedOverlay, enrolled, ring_id
 from p2psip.sim.membership import OVERLAY, Club, key
-from p2psip.sim.registrations import fetch, is_found
+from p2psip.sim.registrations import ask, fetch, is_found
 from p2psip.sim.simulated_overlay import Command
 from p2psip.sim.world import Host
 
@@ -172,6 +173,9 @@ def test_6_3_4_every_message_and_value_is_signed_and_its_certificates_come_along
     overlay.grow(3)
     lives(overlay, line(club))
     overlay.world.run_for(60.0)
+    p1, p2 = (overlay.world.hosts[name] for name in ("p1", "p2"))
+    pinged = OverlayRequest([Destination.node(overlay.node(p2).node_id)], MessageCode.PING_REQ, PingReq())
+    assert not isinstance(overlay.wait_done(p1, ask(overlay, p1, pinged)).result, RequestFailed)
     signed = list(wire.signatures())
     codes, code = {message.contents.message_code for message in wire.messages}, MessageCode
     asked = {code.ATTACH_REQ, code.JOIN_REQ, code.UPDATE_REQ, code.STORE_REQ, code.FETCH_REQ, code.PING_REQ}

@@ -39,6 +39,8 @@ class Tap:
     def __init__(self, overlay: SimulatedOverlay) -> None:
         self.seen: list[CapturedMessage] = []
         self.acknowledgements = 0
+        """Of what was seen, each once: silent links repeat them."""
+        self._unacknowledged: set[tuple[str, str, int]] = set()
         self.is_deaf = False
         self._overlay = overlay
         self._bodies = plugins.topology(overlay.configuration.topology_plugin).bodies
@@ -49,16 +51,18 @@ class Tap:
         if isinstance(effect, Write) and effect.link in host.links:
             end = host.links[effect.link]
             frames = [] if end.is_direct else Deframer(1 << 24).feed(effect.data)
-            for content in [effect.data] if end.is_direct else [content for _, content in frames]:
-                self._note(host.name, end.host.name, content)
+            for number, content in [(0, effect.data)] if end.is_direct else frames:
+                if isinstance(content, bytes):
+                    self._unacknowledged.add((host.name, end.host.name, number))
+                    self._note(host.name, end.host.name, content)
+                elif (acknowledged := (end.host.name, host.name, number)) in self._unacknowledged:
+                    self._unacknowledged.remove(acknowledged)
+                    self.acknowledgements += 1
             if self.is_deaf:
                 return
         self._do(host, effect)
 
-    def _note(self, sender: str, receiver: str, content: bytes | int) -> None:
-        if isinstance(content, int):
-            self.acknowledgements += 1
-            return
+    def _note(self, sender: str, receiver: str, content: bytes) -> None:
         message = Message.decode(content)
         contents = message.contents
         at = self._overlay.world.now

@@ -256,6 +256,9 @@ class DatagramLink(Link):
         if all(len(one.message) <= max(self._arrived_bytes) for one in self._suspects):
             return
         were_cut = self.payload_bytes <= NARROW_BYTES
+        if not were_cut:
+            # That nothing has arrived has its reason.
+            self._timeouts = 0
         self.payload_bytes = min(self.payload_bytes, NARROW_BYTES)
         vanished = list(dict.fromkeys(one for one in self._pending() if one.is_long))
         for outgoing in vanished:
@@ -326,6 +329,8 @@ class DatagramLink(Link):
     def _overdue(self, now: float) -> None:
         """Not one acknowledgement for an RTO."""
         self._send_again(list(self._flight))
+        # The other end may say nothing for a while.
+        self._give_back_vanished()
         # 6.6.3.1: "The node MUST double the time to wait after each retransmission."
         self.round_trip.back_off()
         self._window.timed_out()

@@ -210,7 +210,7 @@ def test_what_cannot_be_written_down_is_not_done(
     machine["free"] = 0.0
     monkeypatch.setattr(role_keeper, "save_shedding", full)
     assert not turns(keeper, 0.0, 2 * SOON_S)
-    assert capsys.readouterr().out.count("not saved") in (1, 2)
+    assert 1 <= capsys.readouterr().out.count("not saved") <= 2 * SOON_S / STRAINED_S
     assert load_shedding(state.directory) == KeptShedding()
 
 

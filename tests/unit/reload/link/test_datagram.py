@@ -180,6 +180,27 @@ def test_what_vanishes_on_a_path_that_answers_is_given_back() -> None:
     assert [datagram[8:] for datagram in link.drain() if isinstance(datagram, bytes)] == [b"short"]
 
 
+def test_what_vanishes_is_given_back_though_the_other_end_falls_silent() -> None:
+    """Nothing comes that would have us look: our own timeouts do, before they take the link for failed."""
+    link, long = start(), [b"%d" % number * (NARROW_BYTES + 1) for number in range(4)]
+    for number in range(3):
+        link.send(b"short", number / 10)
+        (datagram,) = link.drain()
+        assert isinstance(datagram, bytes)
+        link.receive(frame_ack(sequences([datagram])[0], 0), number / 10 + 0.05)
+    link.drain()
+    for number, message in enumerate(long):
+        link.send(message, 0.3 + number / 100)
+    given_back: list[bytes] = []
+    for tenth in range(4, 100):
+        link.handle_timeout(tenth / 10)
+        if tenth in (10, 20):
+            link.path_answers(tenth / 10)
+        given_back += [output.message for output in link.drain() if isinstance(output, Vanished)]
+    assert given_back == long
+    assert (link.state, link.payload_bytes) == (LinkState.UP, NARROW_BYTES)
+
+
 def test_a_path_that_was_away_and_answers_makes_nothing_narrow() -> None:
     """However often, as long as what was sent again arrives."""
     link, long = start(), b"v" * (NARROW_BYTES + 1)
