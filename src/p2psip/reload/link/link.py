@@ -10,9 +10,9 @@ has neither frames nor acknowledgements: it stays in one process.
 
 A FAILED link is taken out of the Routing Table and kept; a DEAD one is closed.
 
-A link that has nothing to say repeats its last acknowledgement every `KEEP_ALIVE_S`: nine bytes, to which every
-implementation can listen, as datagrams bring acknowledgements twice as well. Who hears nothing for `IDLE_S`, because
-the other end is gone or does not do the like, reports that the link is idle, and the node sends a Ping over it.
+A link on which nothing is heard for `IDLE_S` reports that it is idle, and the node sends a Ping over it. Where both
+ends have said in a Ping that they know of it, one that has nothing to say repeats its last acknowledgement every
+`KEEP_ALIVE_S`: nine bytes, which the other end hears.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ class Link(abc.ABC):
         """When something went out last: a message, or an acknowledgement."""
         self._heard_at = now
         """When something came last."""
-        self._keeps_alive = True
+        self.keeps_alive = False
+        """Whether it repeats acknowledgements: the other end takes them for what they are."""
         self._failed_at = now
         self._output: list[bytes] = []
         self._news: list[LinkNews] = []
@@ -206,14 +207,9 @@ class Link(abc.ABC):
             return Deadline(keep_alive_at, "keep-alive")
         return Deadline(idle_at, "link idle")
 
-    def leave_to_ice(self) -> None:
-        """Its path is one of ICE, which itself asks whether the other end is there (RFC 7675)."""
-        self.idle_s = CHECKED_IDLE_S
-        self._keeps_alive = False
-
     def _keep_alive_at(self) -> float:
         """When the last acknowledgement is to be repeated: not as long as there was none."""
-        return self._written_at + KEEP_ALIVE_S if self._keeps_alive and self._received.last is not None else math.inf
+        return self._written_at + KEEP_ALIVE_S if self.keeps_alive and self._received.last is not None else math.inf
 
     def _take_sequence(self, now: float) -> int:
         """6.6.2: "Initially, the value is zero, and it increments by exactly one for each message sent"."""

@@ -7,6 +7,7 @@ of them whatever the topology is looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
@@ -17,7 +18,7 @@ from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
-from p2psip.reload.wire.contents import MessageCode, MessageExtension
+from p2psip.reload.wire.contents import MessageCode, MessageExtension, MessageExtensionType
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
     PingAns,
@@ -29,6 +30,8 @@ from p2psip.reload.wire.link_messages import (
 )
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.topology_messages import JoinReq, LeaveReq, RouteQueryReq
+
+KEEPS_ALIVE: Final = MessageExtension(MessageExtensionType.KEEPS_ALIVE, False, b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,13 @@ class Upkeep:
         self._exchange.request(asked, FindContext(wanted.via), now)
 
     def probe(self, node: NodeId, now: float) -> None:
-        """10.7.1: see with a Ping whether a silent neighbour is there; the link watches for the acknowledgement."""
-        self._exchange.to_node(node, MessageCode.PING_REQ, PingReq(), ProbeContext(node), now, transmissions_max=1)
+        """10.7.1: see with a Ping whether a silent neighbour is there; the link watches for the acknowledgement.
+
+        It says that less will do from now on, and the answer whether that is understood.
+        """
+        to, body = [Destination.node(node)], PingReq()
+        asked = OverlayRequest(to, MessageCode.PING_REQ, body, transmissions_max=1, extensions=(KEEPS_ALIVE,))
+        self._exchange.request(asked, ProbeContext(node), now)
 
     def handle_outcome(self, context: UpkeepContext, outcome: Outcome, now: float) -> None:
         """A request that was made here is over."""
@@ -116,6 +124,8 @@ class Upkeep:
             self._topology.handle_outcome(context.context, outcome, now)
         elif isinstance(context, FindContext) and isinstance(outcome, Answer):
             self._topology.handle_found(outcome.signer.node_id, context.via, now)
+        elif isinstance(context, ProbeContext) and isinstance(outcome, Answer) and _keeps_alive(outcome.extensions):
+            self._connections.keep_alive(outcome.signer.node_id)
 
     # What others ask
 
@@ -155,4 +165,11 @@ class Upkeep:
         self, request: Received, response_id: int, date_ms: int, extensions: tuple[MessageExtension, ...]
     ) -> None:
         """6.5.3.2."""
+        if _keeps_alive(request.contents.extensions) and request.previous_hop == request.signer.node_id:
+            self._connections.keep_alive(request.previous_hop)
+            extensions = (*extensions, KEEPS_ALIVE)
         self._exchange.answer(request, PingAns(response_id, max(0, date_ms)), extensions=extensions)
+
+
+def _keeps_alive(extensions: tuple[MessageExtension, ...]) -> bool:
+    return any(each.type is MessageExtensionType.KEEPS_ALIVE for each in extensions)

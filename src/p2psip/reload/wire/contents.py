@@ -105,6 +105,10 @@ class MessageExtensionType(WireEnum, width=2, is_open=True):
     EXP_EXT = 1, "exp-ext"
     DIAGNOSTIC_PING = 2, "Diagnostic_Ping"
     """RFC 7851 section 9.5."""
+    KEEPS_ALIVE = 0x7F01, "p2psip_keeps_alive"
+    """Of our own, in a Ping over a link and its answer, never critical, without contents: acknowledgements that come
+    once more are signs of life to its sender. The number is far from where the next would be assigned.
+    """
 
 
 @structure

@@ -348,6 +348,7 @@ def test_the_last_acknowledgement_is_repeated_and_acknowledges_nothing_anew() ->
     here.send(b"question", 0.0)
     assert there.receive(here.drain()[0], 0.1) == [b"question"]
     assert here.receive(there.drain()[0], 0.2) == []
+    there.keeps_alive = True
     there.handle_timeout(0.1 + KEEP_ALIVE_S)
     assert there.drain() == [frame_ack(0, 0)]
     before = here.round_trip.srtt_s, here._window.size

@@ -283,6 +283,45 @@ def test_a_silent_neighbor_is_pinged_then_lost() -> None:
     assert [note.facts["reason"] for note in bench.notes("link lost")] == ["does not answer"]
 
 
+KEEPS_ALIVE = (MessageExtension(MessageExtensionType.KEEPS_ALIVE, False, b""),)
+
+
+def keeps_alive(bench: NodeBench, place: int) -> bool:
+    """True if acknowledgements are repeated over the link to it."""
+    connection = bench.node._connections.get(nid(place))
+    assert connection is not None
+    return connection.link.keeps_alive
+
+
+@pytest.mark.parametrize("extensions", [(), KEEPS_ALIVE])
+def test_a_ping_over_a_silent_link_asks_whether_less_will_do(extensions: tuple[MessageExtension, ...]) -> None:
+    """From then on acknowledgements are repeated, if the other end says that it hears them; else it has Pings."""
+    bench = start()
+    bench.heard(50)
+    bench.run_for(15.5)
+    asked = bench.hear_one(50, MessageCode.PING_REQ)
+    assert asked.contents.extensions == KEEPS_ALIVE
+    assert not keeps_alive(bench, 50)
+    answered = {"transaction_id": asked.header.transaction_id, "extensions": extensions}
+    bench.send(50, MessageCode.PING_ANS, PingAns(1, 1), **answered)  # type: ignore[arg-type]
+    assert keeps_alive(bench, 50) is bool(extensions)
+    assert not keeps_alive(bench, 150)
+
+
+def test_who_says_in_a_ping_that_less_will_do_is_told_that_it_will() -> None:
+    """If it is at the other end of the link; of another that link is no matter, and who does not say so has no more
+    than RFC 6940.
+    """
+    bench = start()
+    bench.send(50, MessageCode.PING_REQ, PingReq())
+    bench.send(50, MessageCode.PING_REQ, PingReq(), signer=30, extensions=KEEPS_ALIVE, via_list=(to(30),))
+    assert [each.contents.extensions for each in bench.heard(50, MessageCode.PING_ANS)] == [(), ()]
+    assert not keeps_alive(bench, 50)
+    bench.send(50, MessageCode.PING_REQ, PingReq(), extensions=KEEPS_ALIVE)
+    assert bench.hear_one(50, MessageCode.PING_ANS).contents.extensions == KEEPS_ALIVE
+    assert keeps_alive(bench, 50)
+
+
 # Join, Leave, Update, RouteQuery
 
 

@@ -24,6 +24,7 @@ from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES, RECORD_BYTES_MAX,
 from p2psip.reload.link.direct import DirectLink
 from p2psip.reload.link.link import (
     ANSWER_S,
+    CHECKED_IDLE_S,
     Idle,
     Link,
     LinkLost,
@@ -221,7 +222,7 @@ class ConnectionTable:
         kind = OverlayLinkType.TLS_TCP_FH_NO_ICE if datagram_bytes is None else OverlayLinkType.DTLS_UDP_SR_NO_ICE
         link = self._make_link(datagram_bytes, now, is_direct=is_direct)
         if self._paths.is_checked(number):
-            link.leave_to_ice()
+            link.idle_s = CHECKED_IDLE_S
         if number % 2 == 0:
             link.idle_s += ANSWER_S
         connection = Connection(number, node, link, remote, now, kind)
@@ -253,6 +254,13 @@ class ConnectionTable:
         is_new = node not in self._linked
         self._linked[node] = None
         return is_new
+
+    def keep_alive(self, node: NodeId) -> None:
+        """It takes repeated acknowledgements for signs of life. On a path of ICE there are others."""
+        for connection in self.to(node):
+            if not self._paths.is_checked(connection.number):
+                connection.link.keeps_alive = True
+                self._rearm(connection)
 
     def moved(self, number: int, remote: Address, now: float) -> None:
         """The path of a link is another: `remote` is its other end."""
