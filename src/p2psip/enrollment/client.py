@@ -55,7 +55,7 @@ _MEANINGS: dict[str, str] = {
     MembershipRevoked.token: "the overlay's operator has revoked this member, or does not want it",
     TooManyAttempts.token: "too many wrong passwords or codes; wait a few minutes",
     Unavailable.token: "it cannot serve anybody now; see its log",
-    WaitingForSignature.token: "granted, and its administrator has to sign it: repeat this command later, as it is",
+    WaitingForSignature.token: "granted, and its administrator has to sign it: ask again later",
 }
 
 _MEANINGS_FOR_RENEWAL = {

@@ -4,6 +4,7 @@ Theory of operation. A phone that dials a room talks with this agent, beside it,
 that hear each other (media/bridge.py). So the phone keeps its one call whatever becomes of mixers. A mixer is always
 heard, also where nobody speaks: if nothing has come of it for two seconds, or its call has ended, the agent calls the
 room anew, and the overlay is asked once more where that is mixed. Meanwhile the phone hears a beep now and then.
+A mixer that stops says so, and the next one is called at once.
 
     phone --call-- agent --call--> mixer            phone --call-- agent --call--> another mixer
 """
