@@ -72,5 +72,5 @@ def _state_of(response: Response) -> CallState:
 
 
 def _is_answered(branch: Branch) -> bool:
-    result = branch.result
-    return result is not None and result.response is not None and result.response.is_success
+    ending = branch.ending
+    return ending is not None and ending.response is not None and ending.response.is_success

@@ -74,7 +74,7 @@ class Branch:
     """True once timer C has fired or the caller has cancelled: what comes then is no failure of its own."""
     is_followed: bool = False
     """True for a 3xx of which those are tried that it has named."""
-    result: Result | None = None
+    ending: Ending | None = None
     carried: Carried | None = None
     """What it has to do with a call whose media goes through here."""
 
@@ -101,9 +101,9 @@ class Branch:
     @property
     def has_reached(self) -> bool:
         """True if a phone rings or has answered; a peer that has not reached it says why, with a Reason."""
-        if self.result is None:
+        if self.ending is None:
             return self.is_ringing
-        response = self.result.response
+        response = self.ending.response
         # RFC 5626 section 7: "a final response from a branch other than a 408 (Request Timeout) or a 430".
         return response is not None and response.status not in (408, 430) and "reason" not in response.fields
 
@@ -125,11 +125,10 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Ending:
     """How a branch ended: with a response, or with a status of our own and the reason for it."""
 
     status: int
-    branch: Branch
     response: Response | None = None
     reason: str = ""
 
@@ -138,10 +137,18 @@ class Result:
         """What the other side said, or why nothing came of it."""
         return self.reason if self.response is None else self.response.phrase
 
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A branch that ends now. It keeps its ending and not this: what leads to itself, the collector alone can free."""
+
+    branch: Branch
+    ending: Ending
+
     @property
     def is_silence(self) -> bool:
         """True if nothing at all has come of what was sent."""
-        return self.response is None and self.status == 408 and not self.branch.is_alive
+        return self.ending.response is None and self.ending.status == 408 and not self.branch.is_alive
 
     @property
     def is_unreached(self) -> bool:
@@ -149,7 +156,7 @@ class Result:
         # RFC 5626 section 7: "If the proxy receives a final response from a branch other than a 408 (Request Timeout)
         # or a 430 (Flow Failed) response, the proxy MUST NOT forward the same request to another target representing
         # the same AOR and instance-id."
-        return (self.response is None or self.status == 408) and not self.branch.is_ringing
+        return (self.ending.response is None or self.ending.status == 408) and not self.branch.is_ringing
 
 
 @dataclass(slots=True, eq=False)
@@ -205,8 +212,8 @@ class Context:
 
     @property
     def open_branches(self) -> list[Branch]:
-        """The branches without a result."""
-        return [branch for branch in self.branches if branch.result is None]
+        """The branches that go on."""
+        return [branch for branch in self.branches if branch.ending is None]
 
     @property
     def free_breadth(self) -> int:
@@ -221,7 +228,7 @@ class Context:
 
     def failed(self, branch: Branch, status: int, what: str) -> Result:
         """The result of a branch that has ended without a response."""
-        return Result(487 if self.is_cancelled else status, branch, None, what)
+        return Result(branch, Ending(487 if self.is_cancelled else status, None, what))
 
     @property
     def reached_phones(self) -> frozenset[str]:
@@ -263,7 +270,7 @@ class Context:
     def follow(self) -> None:
         """Whom a 3xx has named is tried instead, and what comes of that counts (16.7 step 4)."""
         for branch in self.branches:
-            branch.is_followed |= branch.result is not None and 300 <= branch.result.status < 400
+            branch.is_followed |= branch.ending is not None and 300 <= branch.ending.status < 400
 
     def turn(self, most: int) -> NotLocated | None:
         """It is sent elsewhere once more; a refusal if that was too often."""
@@ -295,23 +302,23 @@ class Context:
     @property
     def tried(self) -> tuple[Tried, ...]:
         """The places that it has gone to in vain, in order."""
-        results = [branch.result for branch in self.branches if branch.result is not None]
         return tuple(
-            Tried(target.uri, each.status, each.response is not None, target.is_gateway)
-            for each in results
-            for target in (each.branch.target,)
+            Tried(branch.target.uri, ending.status, ending.response is not None, branch.target.is_gateway)
+            for branch in self.branches
+            if (ending := branch.ending) is not None
         )
 
-    def after(self, best: Result) -> After:
-        """What has become of it, in the words of the best result."""
+    def after(self, best: Ending) -> After:
+        """What has become of it, in the words of the best ending."""
         response = best.response
         contacts = () if response is None or best.status >= 400 else readable(lambda: response.contacts, ())
         uris = tuple(contact.uri for contact in contacts if isinstance(contact.uri, SipUri))
         return After(best.status, best.words, self.rang_at is not None, uris, self.tried)
 
     def best(self) -> Result | None:
-        """Step 6: the result that goes back, when all branches have one."""
-        results = [each.result for each in self.branches if each.result is not None and not each.is_followed]
+        """Step 6: the ending that goes back, when all branches have one; and whose it is."""
+        ended = [(each, each.ending) for each in self.branches if not each.is_followed]
+        results = [Result(branch, ending) for branch, ending in ended if ending is not None]
         return min(results, key=_rank, default=None)
 
 
@@ -325,7 +332,7 @@ def _by_contact(uri: Uri) -> tuple[str, str, int] | None:
 
 
 def _rank(result: Result) -> tuple[int, int, int]:
-    status = result.status
+    status = result.ending.status
     family = 0 if status >= 600 else status // 100
     if status in _PREFERRED:
         return (family, 0, _PREFERRED.index(status))

@@ -22,17 +22,18 @@ class Finals:
         self._effects: list[Effect] = []
 
     def best(self, context: Context, now: float) -> None:
-        """All branches have a result: send the best back."""
-        best = context.best()
-        if best is None or (context.is_cancelled and best.status != 487):
+        """All branches have ended: send the best back."""
+        found = context.best()
+        best = None if found is None else found.ending
+        if found is None or best is None or (context.is_cancelled and best.status != 487):
             self.own(context, 487, now, "cancelled by the caller")
         elif best.response is None:
             self.own(context, best.status, now, best.reason)
         elif best.status == 503:
             # Step 6: "a 503 ... SHOULD NOT be forwarded upstream"; "it SHOULD generate 500 instead".
-            self.own(context, 500, now, f"{best.branch.label} answers 503 {best.response.phrase}")
+            self.own(context, 500, now, f"{found.branch.label} answers 503 {best.response.phrase}")
         else:
-            self.respond(context, best.response, best.branch.label, now)
+            self.respond(context, best.response, found.branch.label, now)
 
     def refused(self, context: Context, found: NotLocated, now: float) -> None:
         """It goes nowhere: say why, or who is to be asked instead."""

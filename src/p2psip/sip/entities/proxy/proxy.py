@@ -34,6 +34,7 @@ from p2psip.sip.entities.proxy.context import (
     Branch,
     Context,
     ContextTimers,
+    Ending,
     Result,
 )
 from p2psip.sip.entities.proxy.destinations import Destinations, Sought
@@ -202,13 +203,13 @@ class Proxy:
         elif response.is_success and context.is_invite and context.final and context.final < 300:
             # Step 5: "any 2xx response to an INVITE" goes on, also those after the first.
             self._layer.respond(context.server, upstream, now)
-        elif branch.result is None or (response.is_success and not context.final):
+        elif branch.ending is None or (response.is_success and not context.final):
             # A way to a phone that was silent for too long may still bring the one answer that counts.
             self._on_final(context, branch, upstream, now)
 
     def on_malformed(self, sent: object, response: Response, what: str, now: float) -> None:
         """A response of which a field cannot be read: if it was the last word, there will be none that can."""
-        if isinstance(sent, Sent) and not response.is_provisional and sent.branch.result is None:
+        if isinstance(sent, Sent) and not response.is_provisional and sent.branch.ending is None:
             context, branch = sent
             context.note(branch, what, now)
             self._settle(context, context.failed(branch, 502, what), now)
@@ -219,7 +220,7 @@ class Proxy:
             # A response of ours has got no ACK, and there is nobody to tell.
             return
         context, branch = sent
-        if branch.result is None:
+        if branch.ending is None:
             self._settle(context, self._branches.unsent(context, branch, failure, what, now), now)
 
     def on_ended(self, transaction: int, now: float) -> None:
@@ -358,10 +359,10 @@ class Proxy:
     # What became of it
 
     def _on_provisional(self, context: Context, branch: Branch, response: Response, now: float) -> None:
-        if branch.result is None and not branch.is_alive:
+        if branch.ending is None and not branch.is_alive:
             branch.is_alive = True
             self._branches.start_timer_c(context, branch, now)
-        if not context.is_invite or response.status == 100 or branch.result is not None:
+        if not context.is_invite or response.status == 100 or branch.ending is not None:
             # RFC 4320 4.1: "An SIP element MUST NOT send any provisional response with a Status-Code other than 100
             # to a non-INVITE request."
             return
@@ -391,28 +392,28 @@ class Proxy:
             self._effects += self._bindings.forget(*registered, now)
             self._settle(context, context.failed(branch, UNREACHABLE, f"{status} {response.phrase}"), now)
             return
-        self._settle(context, Result(status, branch, response), now)
+        self._settle(context, Result(branch, Ending(status, response)), now)
 
     def _settle(self, context: Context, result: Result | None, now: float) -> None:
-        """If a branch has its result: forward it, try the next target, or end."""
+        """If a branch has ended: forward it, try the next target, or end."""
         if result is None:
             return
-        branch = result.branch
-        branch.result = result
+        branch, ending = result.branch, result.ending
+        branch.ending = ending
         if result.is_silence and (registered := branch.target.registered) is not None:
             self._effects += self._bindings.miss(*registered, now)
-        if result.response is None or not result.response.is_success:
-            self._edge.failed(branch, result.words, now)
+        if ending.response is None or not ending.response.is_success:
+            self._edge.failed(branch, ending.words, now)
         self._timers.cancel(context.key_of(branch))
         if context.final:
             return
-        if result.response is not None and result.response.is_success:
+        if ending.response is not None and ending.response.is_success:
             # 16.7 step 5: a 2xx goes back at once, whatever the others have said.
             context.is_closed = True
-            self._conclude(context, result.response, branch.label, now)
+            self._conclude(context, ending.response, branch.label, now)
             self._cancel_open(context, now, [_ELSEWHERE])
             return
-        if result.status >= 600 and not under_way.is_for_several(context, self._config):
+        if ending.status >= 600 and not under_way.is_for_several(context, self._config):
             # 16.7 step 5: after a 6xx "the proxy SHOULD cancel all client transactions", and new ones are not begun.
             context.is_closed = True
             context.waiting.clear()
@@ -429,12 +430,12 @@ class Proxy:
         if context.final or context.open_branches or context.question or (context.waiting and not context.is_closed):
             return
         best = context.best()
-        if not context.is_closed and best is not None and self._ask_again(context, context.after(best), now):
+        if not context.is_closed and best is not None and self._ask_again(context, context.after(best.ending), now):
             return
         self._finish(context, now)
 
     def _finish(self, context: Context, now: float) -> None:
-        """All branches have a result: the best goes back."""
+        """All branches have ended: the best goes back."""
         self._stop_timers(context)
         self._finals.best(context, now)
 
@@ -461,7 +462,7 @@ class Proxy:
         for branch in context.branches:
             self._timers.cancel(context.key_of(branch))
             self._branches.drop_question(branch)
-            if branch.result is None:
+            if branch.ending is None:
                 self._edge.failed(branch, "no answer", now)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import random
 
 import pytest
 
 from p2psip.base.address import Address
 from p2psip.base.effects import CancelAsk
+from p2psip.sip.entities.proxy.context import Branch, Context
 from p2psip.sip.entities.questions import LocateUser, NotLocated
 from p2psip.sip.message.build import make_request, make_response
 from p2psip.sip.message.headers import NameAddr
@@ -38,6 +40,22 @@ def test_call_and_hang_up_by_the_caller(world, one, alice, bob):
     assert report.rang_s < 0.3
     assert 1.0 < report.took_s < 1.5
     assert world.forgets_all()
+
+
+def test_a_call_that_is_over_leaves_nothing_to_the_collector(world, alice, bob):
+    """A peer's collector runs seldom (cli/run_peer.py): what leads to itself would wait for it."""
+    gc.collect()
+    gc.disable()
+    try:
+        answered, refused = alice.invite("bob"), alice.invite("nobody")
+        world.run(3.0)
+        alice.hang_up(answered)
+        world.run(1.0)
+        assert (alice.finals[-1].status, refused.statuses[-1]) == (200, 404)
+        assert world.forgets_all()
+        assert [each for each in gc.get_objects() if isinstance(each, Branch | Context)] == []
+    finally:
+        gc.enable()
 
 
 @pytest.mark.must("3261 16.6/12")
