@@ -9,7 +9,15 @@ from __future__ import annotations
 from p2psip.base.effects import Asks, Effect
 from p2psip.sip.entities.config import ServerLimits
 from p2psip.sip.entities.proxy.anchoring import NotCarried
-from p2psip.sip.entities.proxy.context import NO_ANSWER, UNREACHABLE, Branch, Context, ContextTimers, Ending, Result
+from p2psip.sip.entities.proxy.context import (
+    NO_ANSWER,
+    UNREACHABLE,
+    Branch,
+    BranchEnding,
+    Context,
+    ContextTimers,
+    Result,
+)
 from p2psip.sip.entities.proxy.edge import Edge
 from p2psip.sip.entities.proxy.waiting import Preparing, Resolving, Sent, Waiting
 from p2psip.sip.entities.questions import Hops, NotLocated, ResolveUri, Target
@@ -125,7 +133,7 @@ class Branches:
                 self._layer.cancel(branch.transaction, now, reasons)
             else:
                 self.drop_question(branch)
-                branch.ending = Ending(487, None, "not tried any more")
+                branch.ending = BranchEnding(487, None, "not tried any more")
 
     def start_timer_c(self, context: Context, branch: Branch, now: float) -> None:
         """So long it may ring from now on; what is no INVITE has its transaction's own limit."""

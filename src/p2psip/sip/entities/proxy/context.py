@@ -74,7 +74,7 @@ class Branch:
     """True once timer C has fired or the caller has cancelled: what comes then is no failure of its own."""
     is_followed: bool = False
     """True for a 3xx of which those are tried that it has named."""
-    ending: Ending | None = None
+    ending: BranchEnding | None = None
     carried: Carried | None = None
     """What it has to do with a call whose media goes through here."""
 
@@ -125,7 +125,7 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class BranchEnding:
     """How a branch ended: with a response, or with a status of our own and the reason for it."""
 
     status: int
@@ -143,7 +143,7 @@ class Result:
     """A branch that ends now. It keeps its ending and not this: what leads to itself, the collector alone can free."""
 
     branch: Branch
-    ending: Ending
+    ending: BranchEnding
 
     @property
     def is_silence(self) -> bool:
@@ -228,7 +228,7 @@ class Context:
 
     def failed(self, branch: Branch, status: int, what: str) -> Result:
         """The result of a branch that has ended without a response."""
-        return Result(branch, Ending(487 if self.is_cancelled else status, None, what))
+        return Result(branch, BranchEnding(487 if self.is_cancelled else status, None, what))
 
     @property
     def reached_phones(self) -> frozenset[str]:
@@ -308,7 +308,7 @@ class Context:
             if (ending := branch.ending) is not None
         )
 
-    def after(self, best: Ending) -> After:
+    def after(self, best: BranchEnding) -> After:
         """What has become of it, in the words of the best ending."""
         response = best.response
         contacts = () if response is None or best.status >= 400 else readable(lambda: response.contacts, ())

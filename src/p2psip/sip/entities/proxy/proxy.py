@@ -32,9 +32,9 @@ from p2psip.sip.entities.proxy.context import (
     STAGGER,
     UNREACHABLE,
     Branch,
+    BranchEnding,
     Context,
     ContextTimers,
-    Ending,
     Result,
 )
 from p2psip.sip.entities.proxy.destinations import Destinations, Sought
@@ -392,7 +392,7 @@ class Proxy:
             self._effects += self._bindings.forget(*registered, now)
             self._settle(context, context.failed(branch, UNREACHABLE, f"{status} {response.phrase}"), now)
             return
-        self._settle(context, Result(branch, Ending(status, response)), now)
+        self._settle(context, Result(branch, BranchEnding(status, response)), now)
 
     def _settle(self, context: Context, result: Result | None, now: float) -> None:
         """If a branch has ended: forward it, try the next target, or end."""

@@ -10,7 +10,7 @@ from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.own import ServerName, is_own_domain, is_own_route, is_peer_itself
 from p2psip.sip.entities.proxy import routing
-from p2psip.sip.entities.proxy.context import Branch, Context, Ending
+from p2psip.sip.entities.proxy.context import Branch, BranchEnding, Context
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.tokens import TokenPlace, Tokens
 from p2psip.sip.message.build import make_request, make_response
@@ -222,7 +222,7 @@ def context_with(*statuses: int) -> Context:
     context = Context(1, request, PHONE, "alice", 0.0, ".x", 60, request, None)
     for index, status in enumerate(statuses):
         branch = Branch(Target(SipUri("overlay", str(index))), None)
-        branch.ending = Ending(status, make_response(request, status, to_tag="t"))
+        branch.ending = BranchEnding(status, make_response(request, status, to_tag="t"))
         context.branches.append(branch)
     return context
 

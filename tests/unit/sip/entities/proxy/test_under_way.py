@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2psip.base.address import Address
-from p2psip.sip.entities.proxy.context import Branch, Context, Ending
+from p2psip.sip.entities.proxy.context import Branch, BranchEnding, Context
 from p2psip.sip.entities.proxy.resolvers import Asked, Instead
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.proxy.under_way import ringing_for, rings
@@ -30,7 +30,7 @@ def test_what_rings() -> None:
     assert rings(request())
     assert not rings(request(method="MESSAGE"))
     over = request()
-    over.branches[0].ending = Ending(486)
+    over.branches[0].ending = BranchEnding(486)
     assert not rings(over)
 
 
