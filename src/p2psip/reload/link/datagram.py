@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ class DatagramLink(Link):
         self._reordering = REORDERING_MIN
         self._waiting_since = now
         self._timeouts = 0
+        self._answered_at = -math.inf
+        """When the path answered a check last, after a silence."""
         self._arrived_bytes: deque[int] = deque(maxlen=VANISHED_ARRIVALS)
         """How long what arrived last was."""
         self._suspects: list[_Outgoing] = []
@@ -211,6 +214,7 @@ class DatagramLink(Link):
         The path was away, and is back. But where nothing that was sent since it answered last has arrived, it was not,
         and answers do not keep alive a link that carries nothing.
         """
+        self._answered_at = now
         if not self._arrived_bytes or self._arrived_bytes[-1] != CHECK_BYTES:
             self._timeouts = 0
         self._arrived_bytes.append(CHECK_BYTES)
@@ -329,8 +333,9 @@ class DatagramLink(Link):
     def _overdue(self, now: float) -> None:
         """Not one acknowledgement for an RTO."""
         self._send_again(list(self._flight))
-        # The other end may say nothing for a while.
-        self._give_back_vanished()
+        # The other end may say nothing more for a while. But if the path has not answered, nothing gets through at all.
+        if any(one.given_at < self._answered_at for one in self._suspects):
+            self._give_back_vanished()
         # 6.6.3.1: "The node MUST double the time to wait after each retransmission."
         self.round_trip.back_off()
         self._window.timed_out()

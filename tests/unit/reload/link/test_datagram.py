@@ -201,6 +201,22 @@ def test_what_vanishes_is_given_back_though_the_other_end_falls_silent() -> None
     assert (link.state, link.payload_bytes) == (LinkState.UP, NARROW_BYTES)
 
 
+def test_a_link_whose_other_end_is_gone_is_not_taken_for_narrow() -> None:
+    """The path has answered before, and never since."""
+    link = start()
+    for number in range(3):
+        link.send(b"short", number / 10)
+        (datagram,) = link.drain()
+        assert isinstance(datagram, bytes)
+        link.receive(frame_ack(sequences([datagram])[0], 0), number / 10 + 0.05)
+    link.path_answers(0.3)
+    link.send(b"v" * (NARROW_BYTES + 1), 0.4)
+    for tenth in range(5, 100):
+        link.handle_timeout(tenth / 10)
+        assert not any(isinstance(output, Vanished) for output in link.drain())
+    assert (link.state, link.payload_bytes) == (LinkState.FAILED, DATAGRAM_BYTES - 8)
+
+
 def test_a_path_that_was_away_and_answers_makes_nothing_narrow() -> None:
     """However often, as long as what was sent again arrives."""
     link, long = start(), b"v" * (NARROW_BYTES + 1)
