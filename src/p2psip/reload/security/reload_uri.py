@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.language.primitives import DecodeError
-from p2psip.reload.wire.storage_messages import StoredDataSpecifier
+
+if TYPE_CHECKING:
+    from p2psip.reload.wire.storage_messages import StoredDataSpecifier
 
 _DATA_URI = re.compile(r"reload://([0-9a-f]{2,512})@([a-z0-9.-]+)/([0-9a-f]{2,512})\Z", re.IGNORECASE)
 _URI = re.compile(r"reload://([0-9a-f]+)@([a-z0-9.-]+)(?:/[0-9a-f]*)?\Z", re.IGNORECASE)
@@ -26,6 +29,9 @@ def data_uri(resource: ResourceId, specifier: StoredDataSpecifier, overlay: str)
 
 def parse_data_uri(uri: str) -> tuple[ResourceId, StoredDataSpecifier, str]:
     """Where values are, which, and the overlay's name; DecodeError if it is not the URI of values at one resource."""
+    # Who reads certificates, as every command does that has to do with accounts, loads no messages.
+    from p2psip.reload.wire.storage_messages import StoredDataSpecifier
+
     match = _DATA_URI.match(uri)
     if match is None:
         raise DecodeError(f"{uri[:80]!r} is not the RELOAD URI of values", 0)

@@ -22,11 +22,12 @@ import types
 import typing
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self, TypeVar, dataclass_transform, overload
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.wire.kinds import REGISTERED_MODELS, DataModel, Models
-from p2psip.reload.wire.language.compiled import compile_decode, compile_encode, compile_init
+from p2psip.reload.wire.language.compiled import compile_decode, compile_encode, compile_init, when_called
 from p2psip.reload.wire.language.primitives import (
     Codec,
     DecodeError,
@@ -493,9 +494,10 @@ def _compile(made: type[Struct]) -> None:
     has_rules = made.validate is not Struct.validate
     type.__setattr__(made, "__init__", compile_init(made, made.steps, has_rules=has_rules))
     if "encode_to" not in vars(made):
-        type.__setattr__(made, "encode_to", compile_encode(made, made.steps))
+        type.__setattr__(made, "encode_to", when_called(made, "encode_to", partial(compile_encode, made, made.steps)))
     if "decode_from" not in vars(made):
-        type.__setattr__(made, "decode_from", classmethod(compile_decode(made, made.steps, has_rules=has_rules)))
+        decode = partial(compile_decode, made, made.steps, has_rules=has_rules)
+        type.__setattr__(made, "decode_from", classmethod(when_called(made, "decode_from", decode, classmethod)))
 
 
 def _field_codec(hint: object, field: dataclasses.Field[Any]) -> Codec[Any]:

@@ -1,7 +1,7 @@
 """The declared form as Python: one function each to make, encode and decode a structure, made from its steps.
 
-Theory of operation. A step walked through at every message costs a few calls a field. So when a structure is declared,
-the source of three functions is written that do what the steps do, with the usual codecs in line: integers, enums and
+Theory of operation. A step walked through at every message costs a few calls a field. So for each structure the source
+of three functions is written that do what the steps do, with the usual codecs in line: integers, enums and
 Booleans in a row are one `struct` format. Whatever is not as expected (a length out of bounds, a value without a name)
 is left to the step itself, at the place where it begins: it says what is wrong, or takes it.
 """
@@ -70,6 +70,21 @@ class _Function:
         exec(compile(source, f"<{what}>", "exec"), self._names)
         made: Callable[..., Any] = self._names["function"]
         return made
+
+
+def when_called(
+    made: type, name: str, compiled: Callable[[], Callable[..., Any]], as_method: Callable[..., object] = lambda f: f
+) -> Callable[..., Any]:
+    """A function of a structure that is compiled when it is first called, and takes its own place then: who imports
+    structures uses few of them, a command hardly any.
+    """
+
+    def first(*arguments: Any) -> Any:
+        function = compiled()
+        type.__setattr__(made, name, as_method(function))
+        return function(*arguments)
+
+    return first
 
 
 def compile_init(made: type, steps: Sequence[Step], *, has_rules: bool) -> Callable[..., None]:
@@ -199,7 +214,7 @@ def _decode(function: _Function, made: type, steps: Sequence[Step]) -> None:
             case Field(codec=codec):
                 value = f"{function.name(codec.decode)}(reader, self)"
                 if isinstance(codec, Nested):
-                    value = f"{function.name(codec.struct.decode_from)}(reader)"
+                    value = f"{function.name(codec.struct)}.decode_from(reader)"
                 function.block("try:", [f"{_setter(function, made, step)}(self, {value})"])
                 function.block("except DecodeError as error:", [f"raise error.inside({step.name!r}) from None"])
             case LengthOfAll(length_bytes=width):
