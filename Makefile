@@ -19,7 +19,7 @@ EFFORT ?= 20
 SEEDS ?= 100000
 SOAKED := tests/fuzz tests/conform tests/net/test_disk_kill.py tests/net/test_sim_ice.py \
 	tests/net/test_sim_services.py tests/net/test_sim_internet.py tests/net/test_sim_relays.py tests/net/test_sim_eight_peers.py \
-	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py \
+	tests/net/test_sim_udp_ceases.py tests/net/test_sim_simultaneous_open.py tests/net/test_sim_back_again.py \
 	tests/unit/reload/storage/test_storage_model.py tests/unit/reload/topology/chord/test_routing_table.py
 
 .PHONY: help browser setup dev demo check test fast unslow bench fuzz soak conformance transactions deaths nat-pairs ways-of-calls phone-table published-chord lint types imports lock clean

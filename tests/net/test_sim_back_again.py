@@ -121,7 +121,9 @@ def takes_part(world: InternetSites, site: InternetSite) -> bool:
 @pytest.mark.parametrize("over", ["TLS", "DTLS"])
 def test_a_peer_that_lost_everybody_takes_part_again_within_10_s_of_a_path_coming_back(over: str, fate: str) -> None:
     """By what it remembers, what is configured, or the neighbours that it lost: whichever answers first."""
-    for run in [*SEEDS, *range(10, 10 * times(1))]:
+    # Pauses are at their longest after seconds; what ends within an hour does so with any seed. `make soak` has all.
+    seeds = SEEDS[:1] if "an hour" in fate and times(1) == 1 else SEEDS
+    for run in [*seeds, *range(10, 10 * times(1))]:
         world = grow(f"back {run}", over)
         site = world.sites[2]
         FATES[fate](world, site)
