@@ -83,7 +83,9 @@ def test_agents_outlive_damage_and_strangers(seed: int) -> None:
             showed |= {remote} if data in recent else set()
             pair.arrive(side, local, remote, data)
     pair.run(15.0)
-    assert pair.ends(FIRST) == pair.ends(SECOND) == ["PathChosen"], pair.said
+    # A true check that comes again from elsewhere has the path looked at, which holds: it is neither lost nor moved.
+    ends = [[each for each in pair.ends(side) if each != "PathHolds"] for side in (FIRST, SECOND)]
+    assert ends == [["PathChosen"], ["PathChosen"]], pair.said
     to_victim = [data for _, _, remote, data in pair.sent if remote.host == VICTIM]
     checks = [data for data in to_victim if isinstance(read(data), CheckRequest)]
     assert len(checks) <= 2 * ICE_UNANSWERED_MAX
