@@ -174,7 +174,7 @@ def run(
     relay_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="Relayed a second, in all.")] = None,
     relay_member_kbit_s: Annotated[int | None, typer.Option(metavar="KBIT", help="The same, of one member.")] = None,
     first: Annotated[bool | None, typer.Option(help="This peer may begin the overlay by itself.")] = None,
-    role: Annotated[str | None, typer.Option(metavar="ROLE", help="Take part as peer, client, or auto.")] = None,
+    role: Annotated[str | None, typer.Option(metavar="ROLE", help="Be a peer, client, router, or auto.")] = None,
     shed_disk_percent: Annotated[int | None, typer.Option(metavar="N", help="Store nothing with less free.")] = None,
     shed_load_percent: Annotated[int | None, typer.Option(metavar="N", help="Store nothing under this load.")] = None,
     return_path: Annotated[str | None, typer.Option(metavar="WAY", help="How answers find back through it.")] = None,

@@ -214,7 +214,8 @@ class PeerService:
         rules = rules_of(configuration, verifier, plugin.hash_name)
         storage = Storage(store, rules, wall, now, continuity=store.continuity)
         settings = NodeSettings(
-            is_client=self._role.role == "client",
+            is_client=self._role.role != "peer",
+            is_router=self._role.role == "router",
             may_start_alone=state.settings.first or not configuration.bootstrap_nodes,
             contacts=self._kept("remembered peers not read", load_contacts),
             addresses=self._reload_addresses(),

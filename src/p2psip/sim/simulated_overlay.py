@@ -137,12 +137,12 @@ class SimulatedOverlay:
         elsewhere.pop(name, None)
         return self._start(name, identity, address, node, store)
 
-    def add_client(self, number: int, *, is_reachable: bool = True) -> Host:
-        """Make a client and start it. One that is not reachable can only dial."""
+    def add_client(self, number: int, *, is_reachable: bool = True, is_router: bool = False) -> Host:
+        """Make a client and start it. One that is not reachable can only dial; a router passes messages on."""
         name, address = f"c{number}", Address(f"172.16.{number >> 8 & 255}.{number & 255}", PORT)
         identity = self.client_identity(number)
         advertised = address if is_reachable else Address("192.0.2.1", PORT)
-        settings = NodeSettings(is_client=True, addresses=_reached_at(advertised))
+        settings = NodeSettings(is_client=True, is_router=is_router, addresses=_reached_at(advertised))
         self.clients[name], store = self._make(name, identity, settings)
         return self._start(name, identity, address, self.clients[name], store)
 

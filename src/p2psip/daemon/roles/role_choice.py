@@ -24,6 +24,9 @@ from p2psip.reload.paths.nat.reach import Reach
 
 Role = Literal["peer", "client"]
 
+Standing = Role | Literal["router"]
+"""What a site may be by the word of its operator: a router keeps nothing, and passes messages on."""
+
 STEADY_S: Final = 600.0
 """So far apart are the surveys that agree: a router that restarts is another thing for a minute."""
 
@@ -50,14 +53,16 @@ class KeptRole:
             raise ValueError(f"stay_s is from {STAY_MIN_S:g} to {STAY_MAX_S:g}")
 
 
-def fixed_role(wish: str, configuration: OverlayConfiguration, own: Collection[Address]) -> Role | None:
+def fixed_role(
+    wish: Standing | Literal["auto"], configuration: OverlayConfiguration, own: Collection[Address]
+) -> Standing | None:
     """What a site is for good that is asked for `wish` and dialled at `own` addresses; None if that is to be found out.
 
     A bootstrap node is a peer in any case, as nobody would find the overlay without; and so is everybody where there
     are none, where clients are not permitted, or where there is no ICE, and so no survey.
     """
     if wish != "auto":
-        return "client" if wish == "client" else "peer"
+        return wish
     return None if may_be_client(configuration, own) and not configuration.no_ice else "peer"
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from p2psip.base.address import Address
 from p2psip.base.errors import LocalMisuse
 from p2psip.daemon.log.journal import Journal
-from p2psip.daemon.roles.role_choice import KeptRole, Role, RoleChoice, fixed_role, may_be_client
+from p2psip.daemon.roles.role_choice import KeptRole, RoleChoice, Standing, fixed_role, may_be_client
 from p2psip.daemon.roles.shedding import EASE_FACTOR, KeptShedding, Shedding, SheddingTerms, Strain
 from p2psip.daemon.state.kept import load_role, load_shedding, save_role, save_shedding
 from p2psip.daemon.state.state import PeerState
@@ -35,11 +35,12 @@ class RoleKeeper:
         self._state = state
         self._journal = journal
         fixed = fixed_role(state.settings.role, state.configuration, own)
-        kept = KeptRole(fixed) if fixed is not None else self._load("role not read", load_role) or KeptRole()
-        self._choice = None if fixed is not None else RoleChoice(kept, now)
-        self._shedding = self._shedding_of(now) if self._may_shed(kept.role, own) else None
+        kept = None if fixed is not None else self._load("role not read", load_role) or KeptRole()
+        self._choice = None if kept is None else RoleChoice(kept, now)
+        role: Standing = fixed or (kept or KeptRole()).role
+        self._shedding = self._shedding_of(now) if self._may_shed(role, own) else None
         is_shed = self._shedding is not None and self._shedding.is_shed
-        self.role: Role = "client" if is_shed else kept.role
+        self.role: Standing = "client" if is_shed else role
         self.leave_max_s = LEAVE_MAX_S
         """How long it may take to leave."""
 
@@ -97,7 +98,7 @@ class RoleKeeper:
             self._journal.info("stores for others again")
         return True
 
-    def _may_shed(self, role: Role, own: Collection[Address]) -> bool:
+    def _may_shed(self, role: Standing, own: Collection[Address]) -> bool:
         settings = self._state.settings
         is_asked = bool(settings.shed_disk_percent or settings.shed_load_percent)
         # Who may begin the overlay is not its client: there may be nobody else.

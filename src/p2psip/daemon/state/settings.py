@@ -86,7 +86,7 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     relay_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 10_000
     relay_member_kbit_s: Annotated[int, msgspec.Meta(ge=64, le=10_000_000)] = 512
     first: bool = False
-    role: Literal["peer", "client", "auto"] = "peer"
+    role: Literal["peer", "client", "router", "auto"] = "peer"
     shed_disk_percent: Annotated[int, msgspec.Meta(ge=0, le=40)] = 5
     shed_load_percent: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
@@ -139,7 +139,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if self.relay == "yes" and "DTLS" not in self.links:
             raise ValueError('relay is "yes", which takes links over DTLS: add "DTLS" to links, or set relay to "no"')
         if self.role != "peer" and self.first:
-            raise ValueError('a client never begins an overlay: first is for role = "peer"')
+            what = "router" if self.role == "router" else "client"
+            raise ValueError(f'a {what} never begins an overlay: first is for role = "peer"')
         if not self.links:
             raise ValueError("links need TLS or DTLS")
         if not self.listen or not self.phone_listen:
@@ -360,7 +361,7 @@ first = {first}
 # Whether this peer takes part in the overlay as one of its peers ("peer"), or as a client of a few of them ("client"):
 # behind a NAT, say, in an overlay whose public peers carry the rest. Its phones and lines are the same. With "auto" it
 # finds out: it is a peer while others can reach it, else a client, and it changes when nobody speaks. A client never
-# begins an overlay.
+# begins an overlay. A "router" is a client that keeps nothing for others either, and passes their messages on.
 role = {role}
 
 # When this peer shall store nothing for others for a while: with less than so many percent of its disk free, or under a

@@ -86,7 +86,7 @@ class Forwarder:
         links: Container[NodeId],
         paths: ReturnPaths,
         *,
-        is_client: bool = False,
+        passes_on: bool = True,
         ttl_max: int = TTL_MAX,
         understood: frozenset[ForwardingOptionType] = UNDERSTOOD,
     ) -> None:
@@ -99,7 +99,7 @@ class Forwarder:
         self._router = router
         self._links = links
         self.ttl_max = ttl_max
-        self._is_client = is_client
+        self._passes_on = passes_on
         self._understood = understood
 
     def receive(
@@ -223,7 +223,7 @@ class Forwarder:
     def _forward(self, forward: Forward, previous_hop: NodeId, now: float, *, is_request: bool | None) -> Verdict:
         """Pass on what came from `previous_hop`: there must be a way back, and an end."""
         header = forward.header
-        if self._is_client and previous_hop not in self.clients:
+        if not self._passes_on and previous_hop not in self.clients:
             # 4.2: "the term "client" to refer to nodes that do not have routing or storage responsibilities".
             return Reject(ErrorCode.FORBIDDEN, "this node is a client, it passes nothing on")
         if header.ttl == 0:

@@ -97,7 +97,9 @@ class Node:
         self._diagnostics, self.spreading = keeping.diagnostics, keeping.spreading
         below = (ground.exchange, ground.connections, ground.admission, ground.forwarder, room.gate)
         self._messages = Messages(*below, self._config_updates, keeping.traffic, self._diagnostics, connecting.routes)
-        self._serving = Serving(ground, connecting, room, keeping, rng, is_client=settings.is_client)
+        self._serving = Serving(
+            ground, connecting, room, keeping, rng, is_client=settings.is_client, is_router=settings.is_router
+        )
         self._relaying = Relaying(ground, connecting, room.data, settings.relay, rng)
         self._serving.private |= self._relaying.private
         self._roles = RolesPlayed(ground.exchange)

@@ -65,7 +65,14 @@ class Ground:
     ) -> None:
         self.queue = TimerQueue()
         self.topology = make_topology(
-            plugin, identity.node_id, configuration, rng, now, is_client=settings.is_client, queue=self.queue
+            plugin,
+            identity.node_id,
+            configuration,
+            rng,
+            now,
+            is_client=settings.is_client,
+            queue=self.queue,
+            is_router=settings.is_router,
         )
         self.paths = Paths(rng, self.queue, configuration.link_types)
         timer_s = configuration.overlay_reliability_timer_ms / 1000
@@ -167,7 +174,7 @@ def _forwarder(
         topology,
         connections,
         paths,
-        is_client=settings.is_client,
+        passes_on=settings.is_router or not settings.is_client,
         ttl_max=configuration.initial_ttl,
     )
     forwarder.aliases = frozenset(identity.node_ids) - {identity.node_id}
@@ -209,8 +216,9 @@ def make_topology(
     *,
     is_client: bool,
     queue: TimerQueue,
+    is_router: bool = False,
 ) -> Topology:
-    """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted."""
+    """That of a peer, or of a client. Raises LocalMisuse where no clients are permitted, or routers."""
     if is_client and not configuration.clients_permitted:
         raise LocalMisuse(f"{configuration.instance_name} permits no clients: only peers may be members")
-    return plugin.topology(node_id, configuration, rng, now, is_client=is_client, queue=queue)
+    return plugin.topology(node_id, configuration, rng, now, is_client=is_client, queue=queue, is_router=is_router)

@@ -13,7 +13,7 @@ from p2psip.reload.wire.diagnostics import PathTrackReq
 from p2psip.reload.wire.extensions.tunnel_messages import TUNNEL
 from p2psip.reload.wire.link_messages import AppAttachReq, AttachReqAns, ConfigUpdateReq, PingReq, ProbeReq
 from p2psip.reload.wire.message import BODIES, TOPOLOGY_REQUESTS
-from p2psip.reload.wire.private_messages import REACH, PrivateReq
+from p2psip.reload.wire.private_messages import REACH, ROUTER, PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.usages.home_registration import HOME
@@ -30,6 +30,9 @@ DUTIES = frozenset(
     }
 )
 """4.2: "nodes that do not have routing or storage responsibilities" serve no such request."""
+
+ROUTER_DUTIES = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND_REQ})
+"""A router says that it has nothing, to whoever asks it."""
 
 
 NAME_BYTES_SHOWN = 32
@@ -50,6 +53,7 @@ class Serving:
         rng: random.Random,
         *,
         is_client: bool,
+        is_router: bool,
     ) -> None:
         self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, room.data
         self._topology = ground.topology
@@ -60,10 +64,13 @@ class Serving:
             TUNNEL: connecting.tunnels.handle_request,
             HOME: room.homes.handle,
             SPREAD: keeping.spreading.handle_request,
+            ROUTER: ground.upkeep.handle_router,
         }
         """Who answers private messages of a name."""
         self._rng = rng
-        self._is_client = is_client
+        refused = DUTIES - ROUTER_DUTIES if is_router else DUTIES
+        self._refused = refused if is_client else frozenset()
+        self._what = "passes messages on and keeps nothing" if is_router else "is a client"
 
     def serve(self, request: Received | None, now: float) -> None:
         """Answer it, with an error if need be; nothing if None."""
@@ -79,8 +86,8 @@ class Serving:
             self._config_updates.tell_if_old(request, now)
 
     def _dispatch(self, request: Received, now: float) -> None:
-        if self._is_client and request.code in DUTIES:
-            raise Forbidden("this node is a client")
+        if request.code in self._refused:
+            raise Forbidden(f"this node {self._what}")
         match request.body:
             case AttachReqAns() if self._topology.is_leaving:
                 # 6.5.1.2: "If the peer is overloaded or detects some other kind of error, it MAY generate an error".

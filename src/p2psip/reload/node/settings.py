@@ -20,6 +20,8 @@ class NodeSettings:
 
     is_client: bool = False
     """True for a client of its peers (section 4.2)."""
+    is_router: bool = False
+    """True for a client that passes messages on for others: "a peer with bad memory"."""
     may_start_alone: bool = False
     """True for one that begins the overlay where it finds nobody."""
     contacts: Sequence[Address] = ()

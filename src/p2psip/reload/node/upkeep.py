@@ -28,6 +28,7 @@ from p2psip.reload.wire.link_messages import (
     ProbeInformationType,
     ProbeReq,
 )
+from p2psip.reload.wire.private_messages import PrivateAns
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.topology_messages import JoinReq, LeaveReq, RouteQueryReq
 
@@ -144,6 +145,13 @@ class Upkeep:
             # is bound to the Node-ID to be assumed by the Joining Node"; of Leave and Update the same is true.
             raise Forbidden("the message did not come over a link from its signer")
         self._exchange.answer(request, self._topology.handle(request, now))
+
+    def handle_router(self, request: Received, body: bytes, now: float) -> None:
+        """A private message: its signer, whom we are linked with, passes messages on. Raises a Rejection."""
+        if request.previous_hop != request.signer.node_id:
+            raise Forbidden("the message did not come over a link from its signer")
+        self._topology.handle_router(request.signer.node_id, now)
+        self._exchange.answer(request, PrivateAns(b""))
 
     def handle_probe(self, request: Received, body: ProbeReq, num_resources: int, now: float) -> None:
         """6.4.2.5.2: "The responding peer SHOULD include any values that the requesting node requested and that it

@@ -1,4 +1,5 @@
-"""The topology of a client of any overlay: a node that routes for nobody and keeps nothing (RFC 6940 section 4.2).
+"""The topology of a client of any overlay: a node that keeps nothing and routes for nobody (RFC 6940 section 4.2), or
+that keeps nothing and routes, as a router.
 
 Theory of operation. A client dials a bootstrap node as a joining node does, and can use that link at once: requests
 leave by it, and who knows the way reaches the client by a destination list [peer, client] (4.2.1, second way). Through
@@ -12,6 +13,10 @@ bootstrap node is then let go.
     MEMBER  --the last link lost--> OUTSIDE
 
 Nothing is routed through a node that has not sent an Update (6.5.1), the bootstrap node excepted.
+
+A router is "a peer with bad memory" (draft-ietf-p2psip-concepts-01 section 5.5; docs/decisions/bad-memory.md). It is
+linked with peers far away as well, and tells each that it passes messages on; it never says Join or Update, so it is in
+no Routing Table, responsible for nothing, and in nobody's replica set.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from p2psip.reload.topology.actions import (
     Detach,
     DialPeer,
     FindPeer,
+    Forget,
     Joined,
     JoinFailed,
     NeighborsChanged,
@@ -42,6 +48,7 @@ from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.language.codec import Struct
+from p2psip.reload.wire.private_messages import ROUTER, PrivateReq
 from p2psip.reload.wire.rejections import Forbidden
 from p2psip.reload.wire.topology_messages import LeaveAns, LeaveReq, RouteQueryReq, UpdateAns
 
@@ -50,6 +57,12 @@ HOME = "our home"
 
 PEERS_WANTED = 3
 """The home, and who would be responsible after it."""
+
+FAR_WANTED = 16
+"""Peers anywhere, which a router is linked with as well: as many as a Finger Table has (10.7.4.3)."""
+
+FAR_AGAIN_S = 5.0
+"""How soon a router looks for the first of them."""
 
 ATTACH_MAX_S = 30.0
 """How long all of an attempt to be linked with a peer may take, until its Update."""
@@ -81,6 +94,7 @@ class ClientTopology:
         queue: TimerQueue | None = None,
         *,
         leave_data: bytes = b"",
+        is_router: bool = False,
     ) -> None:
         self.node_id = node_id
         self._queue = TimerQueue(queue)
@@ -88,6 +102,7 @@ class ClientTopology:
         self.is_leaving = False
         self._plugin = plugin
         self._leave_data = leave_data
+        self._is_router = is_router
         self._look_interval_s = look_interval_s
         self._look_max_s = look_interval_s(configuration)
         self._look_s = LOOK_AGAIN_S
@@ -138,8 +153,9 @@ class ClientTopology:
 
     def facts(self) -> dict[str, object]:
         """Where we can be reached."""
+        here = "a router, which keeps nothing, in the overlay" if self._is_router else "in the overlay"
         return {
-            "state": "in the overlay" if self.is_connected else self.joining.state.value,
+            "state": here if self.is_connected else self.joining.state.value,
             "home": None if self.home is None else str(self.home),
         }
 
@@ -149,16 +165,31 @@ class ClientTopology:
 
     def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
         """The nearest of our peers; without one the node by which we came in."""
+        if self._is_router:
+            return self._way_on(target)
         gateway = self.joining.gateway
         nearest = min(self._peers, key=lambda node: self._plugin.distance(target, node), default=None)
         return nearest or (gateway if gateway in self._links else None)
+
+    def _way_on(self, target: bytes) -> NodeId | None:
+        """What is of others has to come nearer. 10.3: "the peer in the Routing Table that has the largest Node-ID that
+        is in the interval between the peer and k. If no such node is found, the peer finds the smallest Node-ID that is
+        greater than k". Who knows nothing better than who sent it here gives it back, to go on by peers.
+        """
+
+        def left(node: bytes) -> int:
+            return self._plugin.distance(node, NodeId(target))
+
+        ahead = [peer for peer in self._peers if left(peer) < left(self.node_id)]
+        beyond = min(self._peers, key=lambda peer: self._plugin.distance(target, peer), default=None)
+        return min(ahead, key=left, default=beyond)
 
     def next_peer(self, target: bytes) -> NodeId:
         """The same; a node that we are linked with gets what is for itself."""
         return NodeId(target) if target in self._links else self.next_hop(target) or self.node_id
 
     def is_misrouted(self, sender: NodeId, target: bytes) -> bool:
-        """Never: nothing is routed through us."""
+        """We do not know who is between."""
         return False
 
     def is_close_enough(self, node: NodeId, resource: bytes) -> bool:
@@ -296,6 +327,9 @@ class ClientTopology:
             self.joining.enter(JoinState.MEMBER, now)
             self._look_in(self._look_max_s, now)
             self._actions.append(Joined())
+            if node in self._links:
+                # It has dialled us while its answer was on the way, and its Update was that of a stranger.
+                self._actions.append(self._ask_for_update(node))
 
     def handle_unanswered(self, key: Hashable, reason: str, now: float) -> None:
         """The Attach toward our Node-ID came to nothing."""
@@ -306,6 +340,9 @@ class ClientTopology:
         """The overlay says who is responsible for us."""
         if node not in self._peers:
             self._attach(node, None, now)
+
+    def handle_router(self, node: NodeId, now: float) -> None:
+        """Our ways are through peers."""
 
     # Messages
 
@@ -337,6 +374,10 @@ class ClientTopology:
         if sender not in self._peers:
             self._peers.append(sender)
             self._peers.sort(key=self._away)
+            if self._is_router:
+                self._actions.append(Tell(sender, MessageCode.PRIVATE_REQ, PrivateReq(ROUTER, b"")))
+                if "far" not in self._timers:
+                    self._timers.set("far", now + FAR_AGAIN_S, "peers far away")
         if self.home != home:
             self._actions.append(NeighborsChanged())
         if named is not None:
@@ -384,6 +425,8 @@ class ClientTopology:
                 self._look_in(self._look_max_s, now)
             elif due == "reconsider":
                 self._consider(now)
+            elif due == "far":
+                self._look_far(now)
             else:
                 self._prune()
 
@@ -393,6 +436,15 @@ class ClientTopology:
             self.joining.retry_later(now)
         else:
             self._failed("no answer to the Attach toward our Node-ID", now)
+
+    def _look_far(self, now: float) -> None:
+        """Of what is on its disk from when it was a peer a router forgets, which peers have; and it looks for as many
+        peers as it lacks, at places that chance chooses.
+        """
+        self._actions.append(Forget(self.node_id, self.node_id))
+        places = [self._rng.randbytes(len(self.node_id)) for _ in range(FAR_WANTED + PEERS_WANTED - len(self._peers))]
+        self._actions += [FindPeer(ResourceId(place)) for place in places]
+        self._timers.set("far", now + self._look_max_s * self._rng.uniform(0.8, 1.2), "peers far away")
 
     def _look_in(self, delay_s: float, now: float) -> None:
         """Updates may be missed: ask now and then who is responsible for us."""
@@ -440,6 +492,9 @@ class ClientTopology:
         """Let go of peers that others are nearer than; and of the bootstrap node, which all clients come to."""
         if self._peers:
             wanted = {*self.neighbors, *(node for node in self._sought if node in self._awaited)}
+            if self._is_router:
+                # The nearest of the others were neighbours until others came between; they are the least of use.
+                wanted.update(self._peers[-FAR_WANTED:])
             self._actions += [Detach(node) for node in sorted(self._sought & self._links - wanted)]
 
     def _failed(self, reason: str, now: float) -> None:

@@ -158,6 +158,9 @@ class Topology(Protocol):
     def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
         """The Ping of a `FindPeer` was answered by `node`."""
 
+    def handle_router(self, node: NodeId, now: float) -> None:
+        """A node that we are linked with, and that is no peer, passes messages on, as long as the link is there."""
+
     # Messages
 
     def handle(self, request: Received, now: float) -> Struct:
@@ -222,8 +225,11 @@ class TopologyPlugin(Protocol):
         *,
         is_client: bool,
         queue: TimerQueue,
+        is_router: bool = False,
     ) -> Topology:
-        """That of a peer, or of a client (`client.py` has one for any). Its deadlines are scopes of `queue`."""
+        """That of a peer, or of a client (`client_topology.py` has one for any), which may be a router. Its deadlines
+        are scopes of `queue`. Raises LocalMisuse where nothing would go by a router.
+        """
 
 
 def obstacles_to(configuration: OverlayConfiguration, plugin: TopologyPlugin) -> list[str]:

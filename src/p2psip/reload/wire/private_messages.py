@@ -29,6 +29,11 @@ class PrivateAns(Struct):
     body: Opaque16
 
 
+ROUTER: Final = b"router"
+"""The name of a message without a body, and of an answer without one: I pass messages on, and keep nothing
+(docs/decisions/bad-memory.md).
+"""
+
 REACH: Final = b"reach"
 """The name of what follows: whether a node can be reached (docs/decisions/nat-survey.md)."""
 

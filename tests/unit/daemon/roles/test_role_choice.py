@@ -136,6 +136,7 @@ def test_what_is_not_to_be_found_out() -> None:
     ice = simulated_configuration([THERE], no_ice=False)
     assert fixed_role("peer", ice, [HERE]) == "peer"
     assert fixed_role("client", ice, [HERE]) == "client"
+    assert fixed_role("router", ice, [HERE]) == "router"
     assert fixed_role("auto", ice, [HERE]) is None
     assert fixed_role("auto", replace(ice, bootstrap_nodes=(BootstrapNode(*HERE),)), [HERE]) == "peer"
     assert fixed_role("auto", replace(ice, bootstrap_nodes=()), [HERE]) == "peer"

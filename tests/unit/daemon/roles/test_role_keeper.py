@@ -154,7 +154,9 @@ def test_the_last_ones_go_on_storing(state: PeerState, machine: dict[str, float]
     assert not turns(begun(peer(state)), 0.0, SOON_S, neighbors=2)
 
 
-@pytest.mark.parametrize("who", ["first", "bootstrap", "nobody is asked", "no clients", "client", "not asked"])
+@pytest.mark.parametrize(
+    "who", ["first", "bootstrap", "nobody is asked", "no clients", "client", "router", "not asked"]
+)
 def test_who_does_not_shed(state: PeerState, machine: dict[str, float], who: str) -> None:
     """Who may be alone, by whom others come in; where there may be no clients; and who is one."""
     machine["free"] = 0.0
@@ -167,14 +169,13 @@ def test_who_does_not_shed(state: PeerState, machine: dict[str, float], who: str
         state, configuration = peer(state), replace(configuration, bootstrap_nodes=())
     elif who == "no clients":
         state, configuration = peer(state), replace(configuration, clients_permitted=False)
-    elif who == "client":
-        state = peer(state)
-        state = replace(state, settings=msgspec.structs.replace(state.settings, role="client"))
+    elif who in ("client", "router"):
+        state = replace(state, settings=msgspec.structs.replace(state.settings, role=who))
     else:
         state = peer(state, shed_disk_percent=0)
     save_shedding(state.directory, KeptShedding(True, STAY_MIN_S, "no room"))
     keeper = begun(replace(state, document=replace(state.document, configuration=configuration)))
-    assert keeper.role == ("client" if who == "client" else "peer")
+    assert keeper.role == (who if who in ("client", "router") else "peer")
     assert keeper.shed == ""
     assert not turns(keeper, 0.0, SOON_S)
 
@@ -210,7 +211,7 @@ def test_what_cannot_be_written_down_is_not_done(
     machine["free"] = 0.0
     monkeypatch.setattr(role_keeper, "save_shedding", full)
     assert not turns(keeper, 0.0, 2 * SOON_S)
-    assert 1 <= capsys.readouterr().out.count("not saved") <= 2 * SOON_S / STRAINED_S
+    assert 1 <= capsys.readouterr().out.count("not saved") <= 4, "not at each look"
     assert load_shedding(state.directory) == KeptShedding()
 
 

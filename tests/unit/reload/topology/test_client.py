@@ -143,3 +143,16 @@ def test_without_a_peer_it_begins_again() -> None:
     assert not client.is_connected
     client.handle_timeout(2.0)
     assert SeekBootstrap() in client.drain(0.0)
+
+
+def test_a_home_whose_update_has_overtaken_its_answer_is_asked_for_another() -> None:
+    """It has dialled us while its answer to the Attach was still on the way; until then it was a stranger."""
+    client = started()
+    client.handle_linked(HOME, 0.2)
+    client.handle_update(HOME, (NEXT,), 0.2)
+    assert client.home is None
+    client.handle_answered(ITS_HOME, HOME, 0.3)
+    asked = RouteQueryReq(True, Destination.resource(place_of(SELF)))
+    assert client.drain(0.3) == [Joined(), Tell(HOME, MessageCode.ROUTE_QUERY_REQ, asked)]
+    client.handle_update(HOME, (NEXT,), 0.4)
+    assert client.home == HOME

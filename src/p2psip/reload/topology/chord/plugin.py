@@ -69,11 +69,14 @@ class ChordPlugin:
         *,
         is_client: bool,
         queue: TimerQueue,
+        is_router: bool = False,
     ) -> Topology:
         """That of a peer, or of a client."""
         if is_client:
             nobody = ChordLeaveData(ChordLeaveType.FROM_PRED).encode()
-            return ClientTopology(node_id, self, configuration, _update_interval_s, rng, queue, leave_data=nobody)
+            return ClientTopology(
+                node_id, self, configuration, _update_interval_s, rng, queue, leave_data=nobody, is_router=is_router
+            )
         return ChordTopology(node_id, ChordSettings.of(configuration), rng, now, queue)
 
 

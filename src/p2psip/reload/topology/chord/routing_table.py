@@ -23,6 +23,8 @@ class RoutingTable:
         self.node_id = node_id
         self.successors: tuple[NodeId, ...] = ()
         self.predecessors: tuple[NodeId, ...] = ()
+        self.routers: set[NodeId] = set()
+        """Nodes that we are linked with and that pass messages on, but are no peers: they are in no table."""
         self._neighbors_max = neighbors_max
         self._ring: list[tuple[int, NodeId]] = []
         self._peers: set[NodeId] = set()
@@ -112,12 +114,23 @@ class RoutingTable:
         if not self._ring:
             return None
         place = self._first_from(distance(self.node_id, target))
-        if chosen_by in self._peers and place < len(self._ring) and is_between(target, chosen_by, self.node_id):
+        is_by_rule = chosen_by in self._peers or chosen_by in self.routers
+        if (
+            chosen_by is not None
+            and is_by_rule
+            and place < len(self._ring)
+            and is_between(target, chosen_by, self.node_id)
+        ):
             # A peer took us for its successor, and we know one between: it would get the message back by the rule, and
             # we from it, until the TTL ends. Towards the target from beyond it, each hop is nearer as well.
             return self._ring[place][1]
         # The entry before the first at or beyond the target; where there is none, that first one.
-        return self._ring[max(0, place - 1)][1]
+        before = self._ring[max(0, place - 1)][1]
+        if not self.routers or not place or chosen_by in self.routers:
+            # What a router has brought goes on by peers, so that no two pass it to each other by way of us.
+            return before
+        nearer = [node for node in self.routers if is_between(node, before, target)]
+        return min(nearer, key=lambda node: distance(node, target), default=before)
 
     def finger(self, index: int) -> NodeId | None:
         """The valid entry i of the Finger Table, i counting from 1.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
+from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Action, HandOver, Tell
 from p2psip.reload.topology.chord.chord import Chord, NotAdmitting
 from p2psip.reload.topology.chord.messages import (
@@ -156,6 +157,16 @@ class ChordTopology(Chord):
     def handle_copy_failed(self, node: NodeId, now: float) -> None:
         """A replica lacks something: it gets all again after the hold-down."""
         self.replicas.lacks(node, now)
+
+    def handle_router(self, node: NodeId, now: float) -> None:
+        """It is in neither of our tables, and messages go by it where that is nearer."""
+        if node in self._links:
+            self.table.routers.add(node)
+
+    def handle_link_lost(self, lost: LinkLost, now: float) -> None:
+        """A router's link is what it is a router by."""
+        self.table.routers.discard(lost.node)
+        super().handle_link_lost(lost, now)
 
     # What we say
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
+from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
@@ -66,8 +67,13 @@ class OneHopPlugin:
         *,
         is_client: bool,
         queue: TimerQueue,
+        is_router: bool = False,
     ) -> Topology:
-        """That of a peer, or of a client."""
+        """That of a peer, or of a client. Raises LocalMisuse for a router."""
+        if is_router:
+            raise LocalMisuse(
+                "with the topology one-hop every peer knows every other, and nothing would go by a router"
+            )
         if is_client:
             return ClientTopology(node_id, self, configuration, lambda _: CLIENT_LOOKS_S, rng, queue)
         return OneHop(node_id, rng, now, queue)

@@ -267,6 +267,9 @@ class OneHop(Table):
             self._doubt(node, self.node_id, now, says_so=False)
         self._go_on_joining(now)
 
+    def handle_router(self, node: NodeId, now: float) -> None:
+        """No router is nearer to a place than the peer that it belongs to, and we know that one."""
+
     # What others say
 
     def handle(self, request: Received, now: float) -> Struct:
