@@ -88,7 +88,7 @@ def _print_peer(facts: Any) -> None:
     if not facts["date_trusted"]:
         print("  the date is not set: certificates are not checked for their dates")
     if facts["shed"]:
-        print(f"  stores nothing for others for a while: {facts['shed']}")
+        print(f"  {facts['shed']}")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
 
 

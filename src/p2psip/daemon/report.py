@@ -27,8 +27,8 @@ from p2psip.sip.entities.registrar.bindings import Binding
 
 
 def status_of(peer: Peer, shed: str, now: float) -> dict[str, object]:
-    """Who this peer is, what it is linked with, what it keeps, which phones it serves; `shed` says why it keeps nothing
-    for others for a while.
+    """Who this peer is, what it is linked with, what it keeps, which phones it serves; `shed` says whether and why
+    it keeps nothing for others for a while.
     """
     node = peer.node
     return {

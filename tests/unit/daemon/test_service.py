@@ -257,7 +257,8 @@ def test_a_peer_that_has_no_room_hands_over_and_starts_anew_as_a_client(
         run(state, is_told)
     told = asked[0].result()
     assert isinstance(told, dict)
-    assert told["shed"] == "3.0 % of the disk are free, less than 5 %; until 10 % of the disk are free"
+    why = "3.0 % of the disk are free, less than 5 %; until 10 % of the disk are free"
+    assert told["shed"] == f"stores nothing for others for a while: {why}"
     assert "home" in told, "as a client has one"
 
 

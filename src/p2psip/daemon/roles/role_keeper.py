@@ -41,18 +41,21 @@ class RoleKeeper:
         self._shedding = self._shedding_of(now) if self._may_shed(role, own) else None
         is_shed = self._shedding is not None and self._shedding.is_shed
         self.role: Standing = "client" if is_shed else role
+        self._has_said = False
         self.leave_max_s = LEAVE_MAX_S
         """How long it may take to leave."""
 
     @property
     def shed(self) -> str:
-        """Why it stores nothing for others for a while, and until when, in words; "" if it does not shed."""
-        if self._shedding is None or not self._shedding.is_shed:
+        """That it stores nothing for others for a while, or is to, why, and until when, in words; "" if it does not."""
+        if self._shedding is None or not (self._shedding.is_shed or self._shedding.waits_for):
             return ""
+        if not self._shedding.is_shed:
+            return f"is to store nothing for others: {self._shedding.why}; waits for {self._shedding.waits_for}"
         disk, load = self._state.settings.shed_disk_percent, self._state.settings.shed_load_percent
         ends = [f"{disk * EASE_FACTOR:g} % of the disk are free"] if disk else []
         ends += [f"the load is {load / EASE_FACTOR:g} %"] if load else []
-        return f"{self._shedding.why}; until {' and '.join(ends)}"
+        return f"stores nothing for others for a while: {self._shedding.why}; until {' and '.join(ends)}"
 
     def surveyed(self, survey: ReachSurveyed, now: float) -> None:
         """A survey is over."""
@@ -84,6 +87,7 @@ class RoleKeeper:
             return False
         self._shedding.look(Strain(disk_free_percent(self._state.directory), load_percent()), now)
         if (other := self._shedding.due(now, is_busy=is_busy, neighbors=neighbors)) is None:
+            self._say_what_it_waits_for(self._shedding)
             return False
         try:
             save_shedding(self._state.directory, other)
@@ -97,6 +101,14 @@ class RoleKeeper:
         else:
             self._journal.info("stores for others again")
         return True
+
+    def _say_what_it_waits_for(self, shedding: Shedding) -> None:
+        """Once, until there is room again: an operator may have to make some."""
+        if not shedding.why:
+            self._has_said = False
+        elif shedding.waits_for and not self._has_said:
+            self._has_said = True
+            self._journal.warning("is to store nothing for others", why=shedding.why, waits_for=shedding.waits_for)
 
     def _may_shed(self, role: Standing, own: Collection[Address]) -> bool:
         settings = self._state.settings

@@ -100,6 +100,8 @@ class Shedding:
         self._began_at = now
         self._otherwise_since: float | None = None
         self._why = kept.why
+        self.waits_for = ""
+        """What it waits for, in words, that would have shed else; "" if that is nothing."""
 
     @property
     def is_shed(self) -> bool:
@@ -129,12 +131,19 @@ class Shedding:
         """As what it is to start anew; None if it goes on. `is_busy`: somebody speaks, or rings. It has so many
         `neighbors`.
         """
-        if self._otherwise_since is None or is_busy:
+        self.waits_for = ""
+        if self._otherwise_since is None:
             return None
         if self.is_shed:
             is_due = now >= self._otherwise_since + AT_EASE_S and now >= self._began_at + self._kept.stay_s
-            return KeptShedding(False, self._kept.stay_s) if is_due else None
-        if neighbors < NEIGHBORS_MIN or now < self._otherwise_since + STRAINED_S + self._turn_s:
+            return KeptShedding(False, self._kept.stay_s) if is_due and not is_busy else None
+        if now < self._otherwise_since + STRAINED_S + self._turn_s:
+            return None
+        if neighbors < NEIGHBORS_MIN:
+            self.waits_for = f"{NEIGHBORS_MIN} neighbours that would keep its records, and has {neighbors}"
+        elif is_busy:
+            self.waits_for = "the end of the calls here"
+        if self.waits_for:
             return None
         was_content = self._otherwise_since >= self._began_at + STAY_MAX_S
         stay_s = STAY_MIN_S if was_content else min(max(2 * self._kept.stay_s, STAY_MIN_S), STAY_MAX_S)

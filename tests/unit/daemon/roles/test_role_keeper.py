@@ -130,7 +130,8 @@ def test_a_peer_with_a_full_disk_goes_on_as_a_client_and_comes_back(
     assert "stores nothing for others for a while" in capsys.readouterr().out
     shed = begun(peer(state))
     assert shed.role == "client"
-    assert shed.shed == "3.0 % of the disk are free, less than 5 %; until 10 % of the disk are free"
+    why = "3.0 % of the disk are free, less than 5 %; until 10 % of the disk are free"
+    assert shed.shed == f"stores nothing for others for a while: {why}"
     assert not turns(shed, 0.0, 2 * STAY_MIN_S)
     machine["free"] = 10.0
     assert turns(shed, 2 * STAY_MIN_S, AT_EASE_S)
@@ -149,9 +150,26 @@ def test_a_peer_under_load_goes_on_as_a_client_where_that_is_asked_for(
     assert begun(asked).shed.endswith("; until 10 % of the disk are free and the load is 45 %")
 
 
-def test_the_last_ones_go_on_storing(state: PeerState, machine: dict[str, float]) -> None:
+def test_the_last_ones_go_on_storing_and_say_so(
+    state: PeerState, machine: dict[str, float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeper = begun(peer(state))
+    assert not turns(keeper, 0.0, SOON_S, neighbors=2)
+    assert keeper.shed == ""
     machine["free"] = 0.0
-    assert not turns(begun(peer(state)), 0.0, SOON_S, neighbors=2)
+    assert not turns(keeper, SOON_S, 3 * SOON_S, neighbors=2)
+    assert keeper.shed.startswith(
+        "is to store nothing for others: 0.0 % of the disk are free, less than 5 %; waits for 3"
+    )
+    assert capsys.readouterr().out.count("is to store nothing for others") == 1
+    assert not keeper.look(5 * SOON_S, is_busy=True, neighbors=3)
+    assert keeper.shed.endswith("waits for the end of the calls here")
+    machine["free"] = 50.0
+    assert not keeper.look(5 * SOON_S + 2, is_busy=False, neighbors=2)
+    assert keeper.shed == ""
+    machine["free"] = 0.0
+    assert not turns(keeper, 6 * SOON_S, SOON_S, neighbors=2)
+    assert capsys.readouterr().out.count("is to store nothing for others") == 1, "a second time"
 
 
 @pytest.mark.parametrize(
