@@ -36,7 +36,7 @@ class Operated:
             peer, now = self.site.peer, self.site.machine.now
             self._shedding.look(Strain(free_percent), now)
             is_busy, neighbors = peer.server.counts["calls"] > 0, len(peer.node.neighbors)
-            if (other := self._shedding.due(now, is_busy=is_busy, neighbors=neighbors)) is not None:
+            if (other := self._shedding.due(now, is_busy=is_busy, has_room=True, neighbors=neighbors)) is not None:
                 self.kept, self.site.is_client = other, other.is_shed
                 self.turns.append(other.is_shed)
                 self.world.start_anew(self.site)

@@ -118,6 +118,12 @@ def disk_free_percent(directory: Path) -> float | None:
     return _told(lambda: _disk_free_percent(directory))
 
 
+def disk_free_bytes(directory: Path) -> int | None:
+    """The same in bytes."""
+    disk = _told(lambda: os.statvfs(directory))
+    return None if disk is None else disk.f_bavail * disk.f_frsize
+
+
 def _disk_free_percent(directory: Path) -> float | None:
     """As `df` counts: what is kept for root is neither used nor free. None of a file system without blocks."""
     disk = os.statvfs(directory)

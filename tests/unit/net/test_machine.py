@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from p2psip.net import machine_figures
-from p2psip.net.machine_figures import MAINS, disk_free_percent, load_percent, memory_kb, read_machine
+from p2psip.net.machine_figures import MAINS, disk_free_bytes, disk_free_percent, load_percent, memory_kb, read_machine
 
 
 def files(root: Path, **contents: str) -> Path:
@@ -102,15 +102,18 @@ def test_what_is_free_of_a_disk_is_what_others_than_root_may_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 1000 blocks 100 are free, half of them root's: 50 of 950."""
-    told = SimpleNamespace(f_blocks=1000, f_bfree=100, f_bavail=50)
+    told = SimpleNamespace(f_blocks=1000, f_bfree=100, f_bavail=50, f_frsize=4096)
     monkeypatch.setattr(machine_figures.os, "statvfs", lambda directory: told)
     assert disk_free_percent(tmp_path) == pytest.approx(5000 / 950)
+    assert disk_free_bytes(tmp_path) == 50 * 4096
     told.f_blocks = told.f_bfree = told.f_bavail = 0
     assert disk_free_percent(tmp_path) is None
 
 
 def test_a_disk_that_is_not_there_has_nothing_free_that_is_told(tmp_path: Path) -> None:
     assert disk_free_percent(tmp_path / "nowhere") is None
+    assert disk_free_bytes(tmp_path / "nowhere") is None
+    assert disk_free_bytes(tmp_path) is not None
     free = disk_free_percent(tmp_path)
     assert free is not None
     assert 0.0 <= free <= 100.0

@@ -15,10 +15,15 @@ from p2psip.daemon.roles.role_choice import KeptRole, RoleChoice, Standing, fixe
 from p2psip.daemon.roles.shedding import EASE_FACTOR, KeptShedding, Shedding, SheddingTerms, Strain
 from p2psip.daemon.state.kept import load_role, load_shedding, save_role, save_shedding
 from p2psip.daemon.state.state import PeerState
-from p2psip.net.machine_figures import disk_free_percent, load_percent
+from p2psip.net.machine_figures import disk_free_bytes, disk_free_percent, load_percent
 from p2psip.reload.node.effects import ReachSurveyed
 
 T = TypeVar("T")
+
+ROOM_TO_START = 4 * 1024 * 1024
+"""So many bytes have to be free for who starts anew: without a file beside it for what is written next, the file with
+the records cannot be opened at all.
+"""
 
 LEAVE_MAX_S = 5.0
 """Whoever ends a peer does not want to wait."""
@@ -66,10 +71,14 @@ class RoleKeeper:
         """True if the peer is to start anew, as what is written down now. It has so many `neighbors`."""
         # For as long as it has shed what it stored, it is a client whoever reaches it.
         is_free = self._shedding is None or not self._shedding.is_shed
-        return self._look_at_strain(now, is_busy, neighbors) or (is_free and self._look_at_choice(now, is_busy))
+        free_bytes = disk_free_bytes(self._state.directory)
+        has_room = free_bytes is None or free_bytes >= ROOM_TO_START
+        if self._look_at_strain(now, is_busy, has_room, neighbors):
+            return True
+        return is_free and self._look_at_choice(now, may_start=has_room and not is_busy)
 
-    def _look_at_choice(self, now: float, is_busy: bool) -> bool:
-        if self._choice is None or (other := self._choice.due(now, is_busy=is_busy)) is None:
+    def _look_at_choice(self, now: float, *, may_start: bool) -> bool:
+        if self._choice is None or (other := self._choice.due(now, is_busy=not may_start)) is None:
             return False
         try:
             save_role(self._state.directory, other)
@@ -82,11 +91,12 @@ class RoleKeeper:
         self._journal.info("starts anew in another role", role=other.role, why=why)
         return True
 
-    def _look_at_strain(self, now: float, is_busy: bool, neighbors: int) -> bool:
+    def _look_at_strain(self, now: float, is_busy: bool, has_room: bool, neighbors: int) -> bool:
         if self._shedding is None:
             return False
         self._shedding.look(Strain(disk_free_percent(self._state.directory), load_percent()), now)
-        if (other := self._shedding.due(now, is_busy=is_busy, neighbors=neighbors)) is None:
+        other = self._shedding.due(now, is_busy=is_busy, has_room=has_room, neighbors=neighbors)
+        if other is None:
             self._say_what_it_waits_for(self._shedding)
             return False
         try:
@@ -118,14 +128,7 @@ class RoleKeeper:
 
     def _shedding_of(self, now: float) -> Shedding:
         settings = self._state.settings
-        kept = self._load("shedding not read", load_shedding)
-        if kept is None:
-            # There is a file from the first start on: on a disk that is full a new one takes its place.
-            kept = KeptShedding()
-            try:
-                save_shedding(self._state.directory, kept)
-            except LocalMisuse as error:
-                self._journal.warning("not saved", what="shedding", reason=str(error))
+        kept = self._load("shedding not read", load_shedding) or KeptShedding()
         terms = SheddingTerms(settings.shed_disk_percent, settings.shed_load_percent)
         return Shedding(terms, kept, random.SystemRandom(), now)
 

@@ -127,20 +127,22 @@ class Shedding:
         elif self._otherwise_since is None:
             self._otherwise_since = now
 
-    def due(self, now: float, *, is_busy: bool, neighbors: int) -> KeptShedding | None:
-        """As what it is to start anew; None if it goes on. `is_busy`: somebody speaks, or rings. It has so many
-        `neighbors`.
+    def due(self, now: float, *, is_busy: bool, has_room: bool, neighbors: int) -> KeptShedding | None:
+        """As what it is to start anew; None if it goes on. `is_busy`: somebody speaks, or rings. `has_room`: there is
+        enough on the disk for a start. It has so many `neighbors`.
         """
         self.waits_for = ""
         if self._otherwise_since is None:
             return None
         if self.is_shed:
             is_due = now >= self._otherwise_since + AT_EASE_S and now >= self._began_at + self._kept.stay_s
-            return KeptShedding(False, self._kept.stay_s) if is_due and not is_busy else None
+            return KeptShedding(False, self._kept.stay_s) if is_due and has_room and not is_busy else None
         if now < self._otherwise_since + STRAINED_S + self._turn_s:
             return None
         if neighbors < NEIGHBORS_MIN:
             self.waits_for = f"{NEIGHBORS_MIN} neighbours that would keep its records, and has {neighbors}"
+        elif not has_room:
+            self.waits_for = "room on the disk to start anew"
         elif is_busy:
             self.waits_for = "the end of the calls here"
         if self.waits_for:

@@ -97,16 +97,8 @@ def load_role(directory: Path) -> KeptRole | None:
 
 
 def save_shedding(directory: Path, shedding: KeptShedding) -> None:
-    """Raises LocalMisuse if it cannot be written: on a disk that is full to the last block the file there makes room
-    for the new one, which is no longer.
-    """
-    path = directory / SHEDDING_FILE
-    raw = msgspec.json.encode(shedding)
-    try:
-        write_file(path, raw, PRIVATE)
-    except LocalMisuse:
-        path.unlink(missing_ok=True)
-        write_file(path, raw, PRIVATE)
+    """Raises LocalMisuse if it cannot be written."""
+    write_file(directory / SHEDDING_FILE, msgspec.json.encode(shedding), PRIVATE)
 
 
 def load_shedding(directory: Path) -> KeptShedding | None:

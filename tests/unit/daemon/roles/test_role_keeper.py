@@ -13,7 +13,7 @@ from p2psip.base.address import Address
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.roles import role_keeper
 from p2psip.daemon.roles.role_choice import STAY_MIN_S, STEADY_S, KeptRole
-from p2psip.daemon.roles.role_keeper import HAND_OVER_MAX_S, LEAVE_MAX_S, RoleKeeper
+from p2psip.daemon.roles.role_keeper import HAND_OVER_MAX_S, LEAVE_MAX_S, ROOM_TO_START, RoleKeeper
 from p2psip.daemon.roles.shedding import AT_EASE_S, STRAINED_S, TURN_MAX_S, KeptShedding
 from p2psip.daemon.state.kept import ROLE_FILE, SHEDDING_FILE, load_role, load_shedding, save_role, save_shedding
 from p2psip.daemon.state.settings import make_settings
@@ -52,8 +52,9 @@ def peer(state: PeerState, **settings: object) -> PeerState:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """What is free of the disk, and the load, until a test changes it."""
-    told = {"free": 50.0, "load": 10.0}
+    told = {"free": 50.0, "load": 10.0, "bytes": 1e9}
     monkeypatch.setattr(role_keeper, "disk_free_percent", lambda _: told["free"])
+    monkeypatch.setattr(role_keeper, "disk_free_bytes", lambda _: told["bytes"])
     monkeypatch.setattr(role_keeper, "load_percent", lambda: told["load"])
     return told
 
@@ -230,7 +231,23 @@ def test_what_cannot_be_written_down_is_not_done(
     monkeypatch.setattr(role_keeper, "save_shedding", full)
     assert not turns(keeper, 0.0, 2 * SOON_S)
     assert 1 <= capsys.readouterr().out.count("not saved") <= 4, "not at each look"
-    assert load_shedding(state.directory) == KeptShedding()
+    assert load_shedding(state.directory) is None
+
+
+def test_nothing_starts_anew_on_a_disk_that_is_full_to_the_last_block(
+    state: PeerState, machine: dict[str, float]
+) -> None:
+    """Its records could not be opened, and its phones would have nobody."""
+    machine |= {"free": 0.0, "bytes": ROOM_TO_START - 1.0}
+    keeper = begun(peer(state))
+    assert not turns(keeper, 0.0, SOON_S)
+    assert keeper.shed.endswith("waits for room on the disk to start anew")
+    choosing = begun(state)
+    surveyed(choosing, is_reached=True)
+    assert not choosing.look(STAY_MIN_S, is_busy=False, neighbors=5)
+    machine["bytes"] = ROOM_TO_START
+    assert turns(keeper, SOON_S, 2.0)
+    assert choosing.look(STAY_MIN_S, is_busy=False, neighbors=5)
 
 
 def test_a_damaged_file_of_what_was_shed_is_set_aside(
@@ -239,4 +256,4 @@ def test_a_damaged_file_of_what_was_shed_is_set_aside(
     (state.directory / SHEDDING_FILE).write_bytes(b"{")
     assert begun(peer(state)).role == "peer"
     assert "shedding not read" in capsys.readouterr().out
-    assert load_shedding(state.directory) == KeptShedding()
+    assert load_shedding(state.directory) is None

@@ -37,13 +37,14 @@ def seen(
     seconds: float,
     *,
     is_busy: bool = False,
+    has_room: bool = True,
     neighbors: int = NEIGHBORS_MIN,
 ) -> tuple[KeptShedding | None, float]:
     """It is like that for so long; what becomes of it, and when."""
     now = began_at
     while now <= began_at + seconds:
         shedding.look(strain, now)
-        if (other := shedding.due(now, is_busy=is_busy, neighbors=neighbors)) is not None:
+        if (other := shedding.due(now, is_busy=is_busy, has_room=has_room, neighbors=neighbors)) is not None:
             return other, now
         now += LOOK_S
     return None, now
@@ -79,11 +80,19 @@ def test_what_is_not_asked_for_is_no_strain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("is_busy", "neighbors"), [(True, NEIGHBORS_MIN), (False, NEIGHBORS_MIN - 1)], ids=["calls", "nobody remains"]
+    ("is_busy", "has_room", "neighbors", "waits_for"),
+    [
+        (True, True, NEIGHBORS_MIN, "the end of the calls here"),
+        (False, False, NEIGHBORS_MIN, "room on the disk to start anew"),
+        (False, True, NEIGHBORS_MIN - 1, "3 neighbours that would keep its records, and has 2"),
+    ],
+    ids=["calls", "no room", "nobody remains"],
 )
-def test_it_waits_for_calls_and_for_others(is_busy: bool, neighbors: int) -> None:
+def test_what_it_waits_for(is_busy: bool, has_room: bool, neighbors: int, waits_for: str) -> None:
     shedding = begun()
-    assert seen(shedding, FULL, 0.0, 3600.0, is_busy=is_busy, neighbors=neighbors)[0] is None
+    stays = seen(shedding, FULL, 0.0, 3600.0, is_busy=is_busy, has_room=has_room, neighbors=neighbors)
+    assert stays[0] is None
+    assert shedding.waits_for == waits_for
     assert seen(shedding, FULL, 3602.0, 0.0)[0] is not None
 
 
@@ -99,6 +108,13 @@ def test_it_comes_back_when_there_is_twice_the_room_and_not_before() -> None:
     other, now = seen(begun(shed), EASY, 0.0, 2 * STAY_MIN_S)
     assert other == KeptShedding(False, STAY_MIN_S)
     assert now == STAY_MIN_S
+
+
+@pytest.mark.parametrize(("is_busy", "has_room"), [(True, True), (False, False)], ids=["calls", "no room"])
+def test_to_come_back_it_waits_as_well(is_busy: bool, has_room: bool) -> None:
+    shedding = begun(KeptShedding(True, STAY_MIN_S, "no room"))
+    assert seen(shedding, EASY, 0.0, 2 * STAY_MIN_S, is_busy=is_busy, has_room=has_room)[0] is None
+    assert seen(shedding, EASY, 2 * STAY_MIN_S + LOOK_S, 0.0)[0] is not None
 
 
 def test_it_has_to_be_at_ease_for_a_while() -> None:
@@ -118,7 +134,7 @@ def test_a_disk_that_fills_each_time_costs_a_few_changes_a_day_and_then_one() ->
     while now < 5 * STAY_MAX_S:
         shedding = Shedding(TERMS, kept, random.Random(0), now)
         began_at = now
-        while (other := shedding.due(now, is_busy=False, neighbors=5)) is None:
+        while (other := shedding.due(now, is_busy=False, has_room=True, neighbors=5)) is None:
             shedding.look(EASY if kept.is_shed else FULL, now)
             now += 30.0
         if kept.is_shed:

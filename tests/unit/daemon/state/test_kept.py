@@ -72,23 +72,6 @@ def test_shedding(tmp_path: Path) -> None:
     assert load_shedding(tmp_path) == KeptShedding(True, 7200.0, "no room")
 
 
-def test_shedding_on_a_disk_that_is_full_takes_the_place_of_what_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_shedding(tmp_path, KeptShedding())
-
-    write_file = kept.write_file
-
-    def write(path: Path, raw: bytes, mode: int) -> None:
-        if path.exists():
-            raise LocalMisuse("no space left on device")
-        write_file(path, raw, mode)
-
-    monkeypatch.setattr(kept, "write_file", write)
-    save_shedding(tmp_path, KeptShedding(True, 7200.0, "no room"))
-    assert load_shedding(tmp_path) == KeptShedding(True, 7200.0, "no room")
-
-
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"is_shed": 1}', b'{"stay_s": -1}', b'{"stay_s": 1e9}'])
 def test_shedding_that_cannot_be_read(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "shedding.json").write_bytes(text)
