@@ -61,12 +61,24 @@ class LogLimits:
             for _ in range(1 + size // PIECE):
                 self._all.charge(None, now)
             return True
+        self._leave_out(kind, now)
+        return False
+
+    def leaves_out(self, kind: str, now: float) -> bool:
+        """True if there are too many lines of this kind, whoever causes another: it is counted, and need not be looked
+        at any closer.
+        """
+        if not self._kinds.wait_s(kind, now):
+            return False
+        self._leave_out(kind, now)
+        return True
+
+    def _leave_out(self, kind: str, now: float) -> None:
         if not self._left_out:
             self._report_at = now + REPORT_S
         self._left_out[kind] = self._left_out.get(kind, 0) + 1
         while len(self._left_out) > KINDS_MAX:
             self._left_out.popitem(last=False)
-        return False
 
     def due(self, now: float) -> dict[str, int]:
         """How many lines of each kind were left out, if it is time to tell; each is told once."""

@@ -88,10 +88,14 @@ class Limited:
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Let a line through, or raise DropEvent. Who asks for details is given all of them."""
-        now = self._clock()
+        now, kind = self._clock(), kind_of(event)
         with self._lock:
             due = self._limits.due(now)
-            is_in = method == "debug" or self._limits.admits(kind_of(event), source_of(event), now, size_of(event))
+            is_in = method == "debug" or (
+                # Who has caused it, and how long it is, takes five times as long to say as its kind.
+                not self._limits.leaves_out(kind, now)
+                and self._limits.admits(kind, source_of(event), now, size_of(event))
+            )
         self._tell(due)
         if not is_in:
             raise structlog.DropEvent

@@ -56,6 +56,16 @@ def test_all_kinds_from_all_sources_together_are_bounded_in_bytes() -> None:
     assert written < 100e6
 
 
+def test_what_is_too_much_whoever_causes_it_is_counted_all_the_same() -> None:
+    limits = LogLimits()
+    assert not limits.leaves_out("refused", 0.0)
+    for number in range(OF_KIND.burst):
+        assert limits.admits("refused", f"source {number}", 0.0)
+    assert [limits.leaves_out("refused", 0.0), limits.leaves_out("another", 0.0)] == [True, False]
+    assert not limits.admits("refused", "another source", 0.0)
+    assert limits.due(REPORT_S) == {"refused": 2}
+
+
 def test_what_is_rare_is_written_whatever_else_is() -> None:
     """Once in an hour."""
     limits = LogLimits()
