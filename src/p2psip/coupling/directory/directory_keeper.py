@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import astuple
+from functools import lru_cache
 
 from p2psip.base.effects import Note
 from p2psip.base.ids import NodeId
@@ -227,16 +228,12 @@ class DirectoryKeeper:
     def name_of(self, user: str) -> str:
         """What phones show of a user of the overlay who has proved to call; "" where the directory has no name."""
         resource = self._node.hash_name(aor_of(user, self._node.configuration.instance_name).encode())
+        length = len(self._node.node_id)
         for copy in self._node.spreading.copies.at(resource, DIRECTORY_ENTRY):
-            if copy.stored.data_value.exists and (label := self._label_in(copy)):
+            value = copy.stored.data_value
+            if value.exists and (label := _label_in(value.value, length)):
                 return label
         return ""
-
-    def _label_in(self, copy: SpreadCopy) -> str:
-        try:
-            return _card_of(read_entry(copy.stored.data_value.value, len(self._node.node_id))).label
-        except DecodeError:
-            return ""
 
     def _all(self, now: float) -> list[Decoded]:
         """The entries, decoded again only when something has changed."""
@@ -289,6 +286,16 @@ class DirectoryKeeper:
         user = key_of(aor, self._node.configuration.instance_name)
         ruled = self._plan.ruled(card.number, None) if card.number else None
         return card.number if ruled is not None and not ruled.refusal and ruled.number == user else user
+
+
+# Each call of the same few people asks anew.
+@lru_cache(maxsize=256)
+def _label_in(entry: bytes, id_length: int) -> str:
+    """The name in an entry as it is stored; "" if it cannot be read."""
+    try:
+        return _card_of(read_entry(entry, id_length)).label
+    except DecodeError:
+        return ""
 
 
 def _card_of(entry: DirectoryEntry) -> Card:
