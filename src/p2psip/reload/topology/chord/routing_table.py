@@ -126,8 +126,8 @@ class RoutingTable:
             return self._ring[place][1]
         # The entry before the first at or beyond the target; where there is none, that first one.
         before = self._ring[max(0, place - 1)][1]
-        if not self.routers or not place or chosen_by in self.routers:
-            # What a router has brought goes on by peers, so that no two pass it to each other by way of us.
+        if not self.routers or not place or chosen_by is not None:
+            # Only who begins a message sends it by a router: with one such hop none can go round by routers.
             return before
         nearer = [node for node in self.routers if is_between(node, before, target)]
         return min(nearer, key=lambda node: distance(node, target), default=before)

@@ -76,10 +76,11 @@ def test_no_message_for_a_successor_s_range_goes_by_a_router() -> None:
     assert table(100, 120, 150, routers=(105,)).next_hop(nid(110)) == nid(120)
 
 
-def test_what_a_router_has_brought_goes_on_by_peers() -> None:
+def test_what_others_have_brought_goes_on_by_peers() -> None:
     here = table(100, 120, 150, 200, routers=(90, 158))
     assert here.next_hop(nid(160), nid(90)) == nid(150)
-    assert here.next_hop(nid(160), nid(80)) == nid(158)
+    assert here.next_hop(nid(160), nid(80)) == nid(150)
+    assert here.next_hop(nid(160)) == nid(158)
     # It took us for the first beyond the target, and there is one between.
     beyond = table(170, 160, 165, 10, routers=(140,))
     assert beyond.next_hop(nid(150), nid(140)) == nid(160)
