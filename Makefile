@@ -34,6 +34,8 @@ help:
 	@echo "make soak    tests of chance $(EFFORT) times as often, and as many demos in a row (EFFORT=50: longer)"
 	@echo "make conformance  write docs/conformance.md anew from the marks in tests/rfc"
 	@echo "make transactions  write docs/transactions.md anew: the machines of SIP transactions, drawn from their tables"
+	@echo "make published-chord  write docs/published-chord.md and its picture anew: how Chord as published loses its ring"
+	@echo "make deaths  write the table of docs/when-things-die.md anew: each moment of a call, each victim"
 	@echo "make ways-of-calls  write the table of docs/ways-of-calls.md anew: each way, in the simulator"
 	@echo "make phone-table  write the table of docs/phones.md anew from tests/interop/phone_features.toml"
 	@echo "make nat-pairs  write docs/nat-pairs.md anew: agents behind every pair of NATs (root, nftables)"

@@ -26,6 +26,15 @@ def watching(nodes: list[Node]) -> RingWatch:
     return watch
 
 
+def watching_torn(nodes: list[Node]) -> RingWatch:
+    """A fault had taken all successors from the first; their links work again."""
+    cut = {frozenset((nodes[0].node_id, other)) for other in chord_of(nodes[0]).table.successors}
+    watch = RingWatch(lambda node, other: frozenset((node, other)) not in cut, set())
+    watch.begin_anew({0: nodes}, 0.0)
+    cut.clear()
+    return watch
+
+
 def shorten(node: Node, count: int) -> None:
     """Its nearest successors are not in its list any more."""
     table = chord_of(node).table
@@ -114,10 +123,7 @@ def test_who_lost_all_successors_to_a_fault_is_excused_until_all_is_well() -> No
 
 def test_who_was_excused_is_excused_on_another_island_as_well() -> None:
     nodes = nodes_of(8)
-    cut = {frozenset((nodes[0].node_id, other)) for other in chord_of(nodes[0]).table.successors}
-    watch = RingWatch(lambda node, other: frozenset((node, other)) not in cut, set())
-    watch.begin_anew({0: nodes}, 0.0)
-    cut.clear()
+    watch = watching_torn(nodes)
     watch.begin_anew({0: nodes[4:], 1: nodes[:4]}, 0.0)
     for node in nodes[:4]:
         shorten(node, 3)
@@ -127,10 +133,7 @@ def test_who_was_excused_is_excused_on_another_island_as_well() -> None:
 
 def test_a_ring_that_is_sound_again_is_not_excused_any_more() -> None:
     nodes = nodes_of(8)
-    cut = {frozenset((nodes[0].node_id, other)) for other in chord_of(nodes[0]).table.successors}
-    watch = RingWatch(lambda node, other: frozenset((node, other)) not in cut, set())
-    watch.begin_anew({0: nodes}, 0.0)
-    cut.clear()
+    watch = watching_torn(nodes)
     shorten(nodes[0], 1)
     assert watch.look(0, nodes[0], 1.0) == []
     assert watch.checks == 0
