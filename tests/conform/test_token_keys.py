@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,17 @@ def test_another_key_than_the_certificate_s_signs_nothing(token: Path, tmp_path:
     write_enrollment(overlay.path, EnrollmentFile(key=uri("wrong"), key_password_file=str(token / "pin")))
     with pytest.raises(SigningFailed, match="is not that of the authority"):
         overlay.server_certificate(["localhost"], random.Random(3), DATE)
+
+
+def test_what_the_library_leaves_in_openssl_s_queue_is_taken_for_no_error_of_ours(token: Path) -> None:
+    """SoftHSM, as it is loaded, asks for an engine that is not there: the next certificate was refused for it."""
+    asked = token_key(uri("queue"), None, str(token / "pin"))
+    asked.make(SignatureAlgorithm.ECDSA)
+    with pytest.raises(SigningFailed, match="NoSuchToken"):
+        token_key(uri("queue").replace("token=club", "token=nobody-s"), None, str(token / "pin")).public_key()
+    for _ in range(2):
+        asked.sign(b"data")
+        ssl.create_default_context(cadata=founding().anchor.der)
 
 
 def test_a_token_that_is_taken_away_and_comes_back(token: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ class TokenKey:
                 self._forget(pkcs11)
                 if is_last:
                     raise SigningFailed(self._words(error)) from None
+            finally:
+                _forget_errors_of_openssl()
         raise AssertionError("it has returned or raised")
 
     def _forget(self, pkcs11: Any) -> None:
@@ -168,3 +171,11 @@ class TokenKey:
     def _words(self, error: Exception) -> str:
         said = " ".join(str(error).split())
         return f"the token {self._place.token} ({self._place.module}): {type(error).__name__}{said and f', {said}'}"
+
+
+def _forget_errors_of_openssl() -> None:
+    """What a token's library leaves in this thread's queue, as SoftHSM does when it is loaded, the next call of `ssl`
+    would take for its own. Of all of `ssl` this empties it, and says so by an error of its own.
+    """
+    with contextlib.suppress(ssl.SSLError):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).set_ciphers("none")
