@@ -21,7 +21,7 @@ from p2psip.reload.usages.mailbox_usage import DAY_S, MailCipher, mail_key, mail
 from p2psip.reload.usages.sip_registration import LIFETIME_S
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.header import Destination
-from p2psip.reload.wire.kinds import MAIL, MAIL_PART, DataModel
+from p2psip.reload.wire.kinds import MAIL, MAIL_PART, MAILBOX, DataModel
 from p2psip.reload.wire.storage_messages import StoredData, StoreReq
 from p2psip.reload.wire.usages.mailbox_values import MailFacts, MailHeader, MailState, MailType, SealedKey
 from p2psip.sim.sites.making import OVERLAY, line_of
@@ -360,3 +360,16 @@ def test_a_line_with_a_new_certificate_opens_its_mailbox_anew() -> None:
     leave(world, alice, "bob", seconds=1.5)
     (message,) = contents(world[1], "bob").messages
     assert isinstance(asked(world[1], FetchMessage("bob", message.key)), MessageAudio)
+
+
+@pytest.mark.parametrize("wish", [True, None])
+@pytest.mark.parametrize("after_ms", range(3000, 3100, 10))
+def test_a_line_that_is_removed_while_its_mailbox_is_being_opened(after_ms: int, wish: bool | None) -> None:
+    """At any moment of that: nothing is left open, and nothing is due for a line that is gone."""
+    world = club(f"removed after {after_ms}", 3)
+    line, handling = line_of(world.seed, 1, "bob", "bob"), CallHandling(mailbox=wish)
+    world[1].call(lambda now: world[1].peer.add_line(line, now, handling))
+    world.run(after_ms / 1000)
+    world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+    world.run(150.0)
+    assert not any(stored.data_value.exists for stored in kept_of(world, MAILBOX))

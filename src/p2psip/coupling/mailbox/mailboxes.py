@@ -240,7 +240,7 @@ class Mailboxes:
             self._effects.append(MailboxAnswered(token, answer))
 
     def _set(self, name: str, chore: _Chore, at: float) -> None:
-        if self.are_there() and not self._is_over:
+        if name in self._served and self.are_there() and not self._is_over:
             self._timers.set((name, chore), at, chore.value)
 
     # Whether a line takes messages
@@ -264,6 +264,10 @@ class Mailboxes:
                 self._effects.append(Note("mailbox not opened", facts, is_warning=True))
                 self._set(name, _Chore.OPEN, now + RETRY_S)
                 return
+        if name not in self._served:
+            # The line has gone meanwhile: nobody would hear what is left.
+            yield from self._close(served.box, now)
+            return
         served.is_open = bool(wish)
         if wish:
             self._set(name, _Chore.OPEN, now + OPENING_REFRESH_S)
