@@ -46,6 +46,10 @@ needs_baresip = pytest.mark.skipif(
     shutil.which("baresip") is None or not MODULES.is_dir(), reason="baresip (Debian: baresip-core) is not installed"
 )
 
+_FIRST = ("mwi",)
+"""Modules that are loaded before there is an account: `mwi`, a millisecond after it was loaded, subscribes for all that
+have registered by then, and for each of these subscriptions again, for ever."""
+
 CONFIG = """\
 poll_method epoll
 sip_listen {address}
@@ -68,7 +72,7 @@ module g711.so
 module aubridge.so
 module aufile.so
 module sndfile.so
-snd_path recordings
+{first}snd_path recordings
 module_tmp uuid.so
 module_tmp account.so
 module_app contact.so
@@ -267,7 +271,8 @@ class Baresip:
             rtp_port_last=rtp_port + 9,
             modules=MODULES,
             control_port=self._control_port,
-            more="".join(f"module_app {name}.so\n" for name in modules),
+            first="".join(f"module {name}.so\n" for name in modules if name in _FIRST),
+            more="".join(f"module_app {name}.so\n" for name in modules if name not in _FIRST),
         )
         (self._directory / "config").write_text(config)
         domain, registering = (server, "regint=60") if server else (self.address, "regint=0")
