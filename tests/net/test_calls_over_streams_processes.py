@@ -32,6 +32,12 @@ def phone(peer: LivePeer, user: str, host: Host) -> OurPhone:
     )
 
 
+def is_linked(here: LivePeer, there: LivePeer) -> bool:
+    """True if each has the other in its Connection Table."""
+    ends = ((here, there), (there, here))
+    return all(other.node_id in [link["node_id"] for link in one.status()["links"]] for one, other in ends)
+
+
 def talk(caller: OurPhone, callee: OurPhone) -> None:
     """A call with audio both ways, of which nothing is missing."""
     caller.command(f"call {callee.user}")
@@ -72,6 +78,8 @@ def test_three_sites_without_udp_call_each_other_with_audio(tmp_path: Path) -> N
                         each.wait("registered")
                     for peer, user in zip(peers, USERS, strict=True):
                         peer.wait_placed(user)
+                    # Each finds first that its UDP is dropped, and then as whom its port is seen.
+                    eventually("who is not dialled is linked as well", lambda: is_linked(peers[1], peers[2]))
                     for caller, callee in ((bob, anna), (anna, carol), (bob, carol), (carol, bob)):
                         talk(caller, callee)
                 assert all(peer.daemon.wait_log("media carried")["until"] == "hung up" for peer in peers)

@@ -100,6 +100,17 @@ def test_two_behind_nats_open_a_stream_together_though_nobody_relays() -> None:
     assert is_streamed(second, first)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3, 5, 8])
+def test_two_that_are_started_at_once_are_linked_as_soon_as_they_know_how(seed: int) -> None:
+    """What is under way when UDP is found to be dropped begins anew, with a port for streams, if not the next time."""
+    world = InternetSites(f"at once {seed}", no_ice=False, overlay_link_protocols=("DTLS", "TLS"), sip_tunnel=True)
+    world.internet.default_way = Way(delay_s=0.001)
+    world.add_behind_nat(0, PORT_RESTRICTED, forwards=True, blocks=NO_UDP, is_told=True)
+    world.run(0.4)
+    first, second = (world.add_behind_nat(number, PORT_RESTRICTED, forwards=False, blocks=NO_UDP) for number in (1, 2))
+    assert world.run(40.0, stop=lambda: bool(first.peer.node.links(second.peer.node.node_id)))
+
+
 def test_where_no_stream_passes_either_sip_goes_alone() -> None:
     """NATs that map by destination: over a third peer's links, and whoever calls is told that there is no audio."""
     world = InternetSites("none", no_ice=False, overlay_link_protocols=("DTLS", "TLS"), sip_tunnel=True)

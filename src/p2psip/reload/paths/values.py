@@ -102,7 +102,9 @@ class Parameters:
 
     def takes_back(self, before: Parameters) -> bool:
         """True if this end is somewhere outside, and nowhere any more that it has said before."""
-        return bool(self._outside) and self._outside.isdisjoint(before._outside)
+        if self._outside:
+            return self._outside.isdisjoint(before._outside)
+        return not before._outside and not before._has_outside_port and self._has_outside_port
 
     @property
     def _outside(self) -> frozenset[tuple[str, int] | None]:
@@ -110,6 +112,12 @@ class Parameters:
         # What streams are opened from says nothing of where datagrams come.
         beside = OverlayLinkType.TLS_TCP_FH
         return frozenset(each.addr_port.host_port for each in others if each.overlay_link is not beside)
+
+    @property
+    def _has_outside_port(self) -> bool:
+        """True if it has said as whom others see a port from which it opens streams."""
+        streams = (each for each in self.candidates if each.overlay_link is OverlayLinkType.TLS_TCP_FH)
+        return any(each.type is not CandType.HOST for each in streams)
 
 
 NOTHING_SAID: Final = Parameters(b"", b"", b"", ())

@@ -181,3 +181,14 @@ def test_what_streams_are_opened_from_says_nothing_of_where_datagrams_come() -> 
 
     assert said(other).takes_back(said(relayed))
     assert not said(other).takes_back(said(other))
+
+
+def test_who_has_said_nothing_that_leads_to_him_takes_it_back_with_a_port_for_streams() -> None:
+    inside = host_candidate("10.0.0.2", 7000, overlay_link=OverlayLinkType.DTLS_UDP_SR)
+    outside = {"type": CandType.SRFLX, "rel_addr_port": IpAddressPort.of(*BEHIND)}
+    streams = host_candidate("203.0.113.9", 8000, overlay_link=OverlayLinkType.TLS_TCP_FH, **outside)
+    before, after = Parameters(b"u", b"p", b"active", (inside,)), Parameters(b"u", b"p", b"active", (inside, streams))
+    assert after.takes_back(before)
+    assert not after.takes_back(after)
+    assert not before.takes_back(before)
+    assert not before.takes_back(after)

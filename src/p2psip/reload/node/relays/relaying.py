@@ -157,7 +157,11 @@ class Relaying:
         """Where no relay lends anything, members that we have dialled over streams can say as whom they see ours."""
         if self._whereabouts.opens_streams(Purpose.RELOAD):
             members = [address for _, address in self._surveying.open_ports()] if self._hosts else []
-            self._punching.outside.use_members(self._hosts, members, now)
+            is_without = self._is_over_streams
+            self._punching.outside.use_members(self._hosts, members, now, are_relays_awaited=not is_without)
+            if is_without and members and not self._punching.outside.mapped():
+                # What is under way says of us only what leads nowhere.
+                self._timers.set("anew", now + OUTSIDE_S, "Attaches are sent anew")
 
     def handle_outcome(self, context: RelayContext, outcome: Outcome, now: float) -> None:
         """A request of ours is over."""

@@ -8,9 +8,10 @@ place: a NAT may remember for a while what has ended.
 
     whom to ask --> (dialled) --> asked --the answer--> known --stream over, link over--> (another port)
 
-Relays that lend us something are asked. Where none has after a while, any member is that we have reached over a stream;
-then calls have a port as well, as they have nothing else where datagrams do not pass. It is another one: between two
-ports there is one connection, which may be a link's.
+Relays that lend us something are asked. Where none has after a while, any member is that we have reached over a
+stream, and at once where datagrams do not pass, as what Attaches say until then leads nowhere. Then calls have a port
+as well, as they have nothing else there. It is another one: between two ports there is one connection, which may be a
+link's.
 """
 
 from __future__ import annotations
@@ -122,10 +123,14 @@ class OutsidePorts:
             self._give_up(links, now)
         if not relays:
             self._relays.pop(host, None)
-            self._await_members(host, now)
+            self._await_members(host, now + MEMBERS_AFTER_S)
 
-    def use_members(self, hosts: Sequence[str], members: Sequence[Address], now: float) -> None:
-        """These hosts of ours are behind a NAT, and these members are reached over streams: they can be asked."""
+    def use_members(
+        self, hosts: Sequence[str], members: Sequence[Address], now: float, *, are_relays_awaited: bool = True
+    ) -> None:
+        """These hosts of ours are behind a NAT, and these members are reached over streams: they can be asked, at once
+        or when relays have had time to lend something.
+        """
         before, self._members = self._members, {}
         for host in hosts:
             known = [each for each in before.get(host, ()) if each in members]
@@ -133,15 +138,15 @@ class OutsidePorts:
                 self._members[host] = own
         for host in {*before, *self._members}:
             if host not in self._relays:
-                self._await_members(host, now)
+                self._await_members(host, now + (MEMBERS_AFTER_S if are_relays_awaited else 0.0))
 
-    def _await_members(self, host: str, now: float) -> None:
-        """No relay lends anything to a host: members are asked from there after a while, or nobody is."""
+    def _await_members(self, host: str, at: float) -> None:
+        """No relay lends anything to a host: members are asked from there then, or nobody is."""
         for use in (OutsideUse(host, Purpose.RELOAD), OutsideUse(host, Purpose.CALLS)):
             if host not in self._members:
                 self._end(use)
             elif use not in self._ports and use not in self._timers:
-                self._timers.set(use, now + MEMBERS_AFTER_S, "no relay says as whom a port for streams is seen")
+                self._timers.set(use, at, "no relay says as whom a port for streams is seen")
 
     def linked(self, link: int, session: Session) -> None:
         """A link was opened from a port, for this."""

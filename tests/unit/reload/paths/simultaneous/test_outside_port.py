@@ -241,6 +241,14 @@ def test_where_no_relay_lends_members_are_asked_for_links_and_for_calls() -> Non
     assert bench.ports.mapped(Purpose.CALLS) == [Mapped(other, calls.local, RELAY)]
 
 
+def test_where_datagrams_do_not_pass_members_are_asked_at_once() -> None:
+    bench = Bench()
+    bench.ports.use_members((HOST,), (RELAY,), bench.now, are_relays_awaited=False)
+    began = bench.now
+    assert len(both_dialled(bench)) == 2
+    assert bench.now == began
+
+
 def test_members_take_turns() -> None:
     bench = with_members(RELAY, OTHER)
     assert {each.server for each in both_dialled(bench)} == {RELAY, OTHER}
