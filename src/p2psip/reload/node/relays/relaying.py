@@ -15,6 +15,7 @@ from p2psip.reload.node.relays.relay_terms import RelayContext, RelayTerms
 from p2psip.reload.node.serving import PrivateHandler
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.paths.relays.relay_values import RelayGone, RelayTaken
+from p2psip.reload.paths.simultaneous.outside_port import MEMBERS_AFTER_S, MEMBERS_SOON_S
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.transport.outcome import Outcome
 from p2psip.reload.wire.usages.relay_access import RELAY_ACCESS
@@ -157,11 +158,11 @@ class Relaying:
         """Where no relay lends anything, members that we have dialled over streams can say as whom they see ours."""
         if self._whereabouts.opens_streams(Purpose.RELOAD):
             members = [address for _, address in self._surveying.open_ports()] if self._hosts else []
-            is_without = self._is_over_streams
-            self._punching.outside.use_members(self._hosts, members, now, are_relays_awaited=not is_without)
-            if is_without and members and not self._punching.outside.mapped():
+            after_s = MEMBERS_SOON_S if self._is_over_streams else MEMBERS_AFTER_S
+            self._punching.outside.use_members(self._hosts, members, now, after_s)
+            if self._is_over_streams and members and not self._punching.outside.mapped():
                 # What is under way says of us only what leads nowhere.
-                self._timers.set("anew", now + OUTSIDE_S, "Attaches are sent anew")
+                self._timers.set("anew", now + after_s + OUTSIDE_S, "Attaches are sent anew")
 
     def handle_outcome(self, context: RelayContext, outcome: Outcome, now: float) -> None:
         """A request of ours is over."""

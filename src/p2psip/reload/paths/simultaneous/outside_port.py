@@ -8,10 +8,9 @@ place: a NAT may remember for a while what has ended.
 
     whom to ask --> (dialled) --> asked --the answer--> known --stream over, link over--> (another port)
 
-Relays that lend us something are asked. Where none has after a while, any member is that we have reached over a
-stream, and at once where datagrams do not pass, as what Attaches say until then leads nowhere. Then calls have a port
-as well, as they have nothing else there. It is another one: between two ports there is one connection, which may be a
-link's.
+Relays that lend us something are asked. Where none has after a while, any member is that we have reached over a stream;
+then calls have a port as well, as they have nothing else where datagrams do not pass. It is another one: between two
+ports there is one connection, which may be a link's.
 """
 
 from __future__ import annotations
@@ -45,6 +44,9 @@ APART_S: Final = 5.0
 
 MEMBERS_AFTER_S: Final = 8.0
 """How long relays have to lend something before other members are asked."""
+
+MEMBERS_SOON_S: Final = 2.0
+"""The same where datagrams do not pass, and what Attaches say until then leads nowhere."""
 
 ANSWER_BYTES_MAX: Final = 548
 
@@ -126,10 +128,10 @@ class OutsidePorts:
             self._await_members(host, now + MEMBERS_AFTER_S)
 
     def use_members(
-        self, hosts: Sequence[str], members: Sequence[Address], now: float, *, are_relays_awaited: bool = True
+        self, hosts: Sequence[str], members: Sequence[Address], now: float, after_s: float = MEMBERS_AFTER_S
     ) -> None:
-        """These hosts of ours are behind a NAT, and these members are reached over streams: they can be asked, at once
-        or when relays have had time to lend something.
+        """These hosts of ours are behind a NAT, and these members are reached over streams: they can be asked, after so
+        long, in which relays may lend something.
         """
         before, self._members = self._members, {}
         for host in hosts:
@@ -138,7 +140,7 @@ class OutsidePorts:
                 self._members[host] = own
         for host in {*before, *self._members}:
             if host not in self._relays:
-                self._await_members(host, now + (MEMBERS_AFTER_S if are_relays_awaited else 0.0))
+                self._await_members(host, now + after_s)
 
     def _await_members(self, host: str, at: float) -> None:
         """No relay lends anything to a host: members are asked from there then, or nobody is."""

@@ -15,6 +15,7 @@ from p2psip.reload.paths.simultaneous.outside_port import (
     APART_S,
     ASK_S,
     MEMBERS_AFTER_S,
+    MEMBERS_SOON_S,
     AskOutside,
     OutsidePorts,
     OutsideUse,
@@ -241,12 +242,11 @@ def test_where_no_relay_lends_members_are_asked_for_links_and_for_calls() -> Non
     assert bench.ports.mapped(Purpose.CALLS) == [Mapped(other, calls.local, RELAY)]
 
 
-def test_where_datagrams_do_not_pass_members_are_asked_at_once() -> None:
+def test_members_are_asked_sooner_where_nothing_else_leads_anywhere() -> None:
     bench = Bench()
-    bench.ports.use_members((HOST,), (RELAY,), bench.now, are_relays_awaited=False)
-    began = bench.now
+    bench.ports.use_members((HOST,), (RELAY,), bench.now, MEMBERS_SOON_S)
     assert len(both_dialled(bench)) == 2
-    assert bench.now == began
+    assert bench.now == MEMBERS_SOON_S
 
 
 def test_members_take_turns() -> None:
