@@ -7,10 +7,13 @@ import pytest
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
+from p2psip.base.rto import STREAM_RTO
 from p2psip.coupling.peer_flows import ABSENT_S
+from p2psip.reload.link.stream import LATE_RTOS
 from p2psip.reload.node.effects import AppLinkFailed
 from p2psip.reload.wire.header import Destination
 from p2psip.sim.invariants import chord_of
+from p2psip.sim.membership import OVERLAY
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 
@@ -107,6 +110,25 @@ def test_a_record_whose_responsible_peer_is_dead(seed: int) -> None:
     until_noticed(world, responsible)
     what, after_s = call(world, alice)
     assert (what, after_s < NOTICED_S) == ("talks", True)
+
+
+@pytest.mark.parametrize(("seed", "ways"), [(0, 1), (1, 1), (3, 2), (10, 2)])
+def test_a_question_goes_round_a_hop_that_says_nothing(seed: int, ways: int) -> None:
+    """After two timeouts, and not only when the link has failed, or the question is sent again: also by who is asked
+    next, to whom the same hop has said nothing either.
+    """
+    world = SimulatedPeers(f"hop {seed}", 6)
+    (alice, _) = world.with_phones((1, "alice"), (3, "bob"))
+    placed = world[3].peer.publisher.placed("bob")
+    assert placed is not None
+    here, bobs = world[1].peer.node, world[3].peer.node.node_id
+    hop = chord_of(here).next_hop(here.hash_name(f"bob@{OVERLAY}".encode()))
+    silent = next(site for site in world.sites.values() if site.peer.node.node_id == hop)
+    assert hop not in (bobs, placed.responsible), "with this seed the question goes by a third peer"
+    power_cut(world, silent)
+    what, after_s = call(world, alice)
+    assert what == "talks"
+    assert after_s < ways * LATE_RTOS * STREAM_RTO.initial_s + 1.0
 
 
 @pytest.mark.parametrize("has_noticed", [False, True])

@@ -34,8 +34,10 @@ class NextHops(Protocol):
     def is_responsible(self, target: bytes) -> bool:
         """True if a message for this identifier ends here."""
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None) -> NodeId | None:
-        """Where a message for this identifier goes next; `chosen_by` is who has routed it here."""
+    def next_hop(self, target: bytes, chosen_by: NodeId | None, without: NodeId | None) -> NodeId | None:
+        """Where a message for this identifier goes next; `chosen_by` is who has routed it here, `without` who does not
+        take it.
+        """
 
 
 @frozen
@@ -129,10 +131,16 @@ class Forwarder:
         if len(entries) > 1 and entries[0].node_id == lost_hop and entries[1].opaque_id is None:
             # What comes after it may well be reached without it.
             header = header.altered(destination_list=entries[1:])
-        return self._route(header, None, now, is_request=is_request)
+        return self._route(header, None, now, is_request=is_request, without=lost_hop)
 
     def _route(
-        self, header: ForwardingHeader, previous_hop: NodeId | None, now: float, *, is_request: bool | None
+        self,
+        header: ForwardingHeader,
+        previous_hop: NodeId | None,
+        now: float,
+        *,
+        is_request: bool | None,
+        without: NodeId | None = None,
     ) -> Verdict:
         entries = self._from_here_on(header, previous_hop, now, is_request=is_request)
         if not entries:
@@ -143,9 +151,9 @@ class Forwarder:
             header, chosen_by = header.altered(destination_list=entries), None
         first = entries[0]
         if first.node_id is not None:
-            verdict = self._to_node(header, first.node_id, previous_hop, chosen_by)
+            verdict = self._to_node(header, first.node_id, previous_hop, chosen_by, without)
         elif first.resource_id is not None:
-            verdict = self._to_resource(header, first.resource_id, chosen_by)
+            verdict = self._to_resource(header, first.resource_id, chosen_by, without)
         else:
             return Drop("a destination of an unknown type")
         if isinstance(verdict, Forward) and previous_hop is not None:
@@ -192,7 +200,12 @@ class Forwarder:
         return self.paths.recall(header.transaction_id, previous_hop, now)
 
     def _to_node(
-        self, header: ForwardingHeader, node: NodeId, previous_hop: NodeId | None, chosen_by: NodeId | None
+        self,
+        header: ForwardingHeader,
+        node: NodeId,
+        previous_hop: NodeId | None,
+        chosen_by: NodeId | None,
+        without: NodeId | None,
     ) -> Verdict:
         # 6.1.1: "A message with a wildcard Node-ID as its first entry is never forwarded; it is consumed locally."
         if node == self._node_id or (node.is_wildcard and previous_hop is not None):
@@ -207,15 +220,19 @@ class Forwarder:
             # 6.1.1: "the node MUST drop the message silently unless the Node-ID corresponds to a node which is
             # directly connected to this node".
             return Drop(f"{node.short} is not in the overlay")
-        return self._onward(header, node, chosen_by)
+        return self._onward(header, node, chosen_by, without)
 
-    def _to_resource(self, header: ForwardingHeader, resource: bytes, chosen_by: NodeId | None) -> Verdict:
+    def _to_resource(
+        self, header: ForwardingHeader, resource: bytes, chosen_by: NodeId | None, without: NodeId | None
+    ) -> Verdict:
         if self._router.is_responsible(resource):
             return Deliver(self._node_id, header)
-        return self._onward(header, resource, chosen_by)
+        return self._onward(header, resource, chosen_by, without)
 
-    def _onward(self, header: ForwardingHeader, target: bytes, chosen_by: NodeId | None) -> Verdict:
-        next_hop = self._router.next_hop(target, chosen_by)
+    def _onward(
+        self, header: ForwardingHeader, target: bytes, chosen_by: NodeId | None, without: NodeId | None
+    ) -> Verdict:
+        next_hop = self._router.next_hop(target, chosen_by, without)
         if next_hop is None or next_hop not in self._links:
             return Drop(f"no way towards {target.hex()[:8]}")
         return Forward(next_hop, header)

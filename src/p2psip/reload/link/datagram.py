@@ -39,13 +39,17 @@ from p2psip.reload.link.framing import (
     frame_data,
     is_before,
 )
-from p2psip.reload.link.link import Link, Unacknowledged, Vanished
+from p2psip.reload.link.link import Late, Link, Unacknowledged, Vanished
 
 REORDERING_MIN = 3
 """RFC 5681 section 3.2: "the arrival of 3 duplicate ACKs [...] as an indication that a segment has been lost"."""
 
 REORDERING_MAX = 64
 """DTLS drops what comes still later."""
+
+LATE_TIMEOUTS = 2
+"""After how many of them, one upon the other, what waits goes another way as well, where there is one: the first may be
+one datagram that was lost."""
 
 FAILED_TIMEOUTS = 4
 """6.6.3.1: "observe when no ACKs have been received for an entire RTO interval, and then wait for three retransmissions
@@ -232,9 +236,8 @@ class DatagramLink(Link):
 
     def let_go(self) -> list[bytes]:
         """Have another link bring over what is not known to have arrived."""
-        pending = dict.fromkeys(self._pending())
-        untold = sorted((one for one in pending if not one.is_told), key=lambda one: one.given_at)
-        for outgoing in pending:
+        untold = self._untold_in_order()
+        for outgoing in self._pending():
             outgoing.is_done = True
         self._flight.clear()
         self._waiting.clear()
@@ -244,10 +247,15 @@ class DatagramLink(Link):
 
     def _untold(self) -> list[Unacknowledged]:
         """All that has not arrived, as far as is known, whether it was sent or still waits. The link goes on trying."""
-        untold = [one for one in self._pending() if not one.is_told]
+        untold = self._untold_in_order()
         for outgoing in untold:
             outgoing.is_told = True
-        return [Unacknowledged(one.message, one.given_at) for one in sorted(untold, key=lambda one: one.given_at)]
+        return [Unacknowledged(one.message, one.given_at) for one in untold]
+
+    def _untold_in_order(self) -> list[_Outgoing]:
+        """The oldest first."""
+        pending = dict.fromkeys(self._pending())
+        return sorted((one for one in pending if not one.is_told), key=lambda one: one.given_at)
 
     def _give_back_vanished(self) -> None:
         """Long messages that this path does not carry: `payload_bytes` is now what it does carry.
@@ -343,6 +351,8 @@ class DatagramLink(Link):
         if self._timeouts >= FAILED_TIMEOUTS:
             # "it is RECOMMENDED that the link be removed from the Routing Table."
             self._fail(now)
+        elif self._timeouts == LATE_TIMEOUTS:
+            self._news += [Late(one.message, one.given_at) for one in self._untold_in_order()]
         self._transmit(now)
         self._send_copies(min(self._timeouts, COPIES_MAX) - len(self._flight), now)
 

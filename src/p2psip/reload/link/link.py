@@ -76,6 +76,16 @@ class Unacknowledged:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """A message that is not acknowledged for so long that another way is worth a try; the link goes on with it. Told
+    once for each time that the link falls silent.
+    """
+
+    message: bytes
+    sent_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Vanished:
     """A message that is too long for this path, to go in pieces of `payload_bytes`; a stream cuts them itself."""
 
@@ -87,7 +97,7 @@ class Idle:
     """Nothing was sent for so long that a Ping is due."""
 
 
-LinkNews = Unacknowledged | Vanished | Idle
+LinkNews = Unacknowledged | Late | Vanished | Idle
 
 
 class Link(abc.ABC):

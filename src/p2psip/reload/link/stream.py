@@ -15,11 +15,14 @@ from dataclasses import dataclass, replace
 
 from p2psip.base.rto import STREAM_RTO
 from p2psip.reload.link.framing import frame_data, is_before
-from p2psip.reload.link.link import Link, LinkState, Unacknowledged
+from p2psip.reload.link.link import Late, Link, LinkState, Unacknowledged
 
 FAILED_RTOS = 3
 """6.6.5 removes a link after one RTO. A stream stands still for one RTO whenever a segment is lost or a small computer
 is busy, and taking a neighbour out of the ring moves data; so we ask for as many timeouts as 6.6.3.1 does."""
+
+LATE_RTOS = 2
+"""After how many what waits for the link goes another way as well, where there is one."""
 
 IN_FLIGHT_MAX, IN_FLIGHT_BYTES_MAX = 4096, 1024 * 1024
 """Frames sent and not acknowledged, and the bytes of their messages."""
@@ -44,6 +47,8 @@ class StreamLink(Link):
         self._sent: dict[int, _Sent] = {}
         self._in_flight_bytes = 0
         self._kept_bytes = 0
+        self._is_late = False
+        """Whether it has been silent for `LATE_RTOS`, and that was told."""
 
     def _written(self) -> list[bytes]:
         """All of it in one piece."""
@@ -87,14 +92,23 @@ class StreamLink(Link):
     def _overdue_at(self) -> float | None:
         if self.state is not LinkState.UP or not self._sent:
             return None
-        return next(iter(self._sent.values())).at + FAILED_RTOS * self.round_trip.rto_s
+        return self._silent_for(FAILED_RTOS if self._is_late else LATE_RTOS)
 
     def _overdue(self, now: float) -> None:
-        self._fail(now)
+        if now >= self._silent_for(FAILED_RTOS):
+            self._fail(now)
+        else:
+            self._is_late = True
+            self._news += [Late(sent.message, sent.at) for sent in self._sent.values() if sent.message]
+
+    def _silent_for(self, timeouts: int) -> float:
+        """When the oldest that is in flight is so many timeouts old."""
+        return next(iter(self._sent.values())).at + timeouts * self.round_trip.rto_s
 
     def _acknowledged(self, ack_sequence: int, now: float) -> None:
         if ack_sequence not in self._sent:
             return
+        self._is_late = False
         self.round_trip.measured(now - self._arrived(ack_sequence).at)
         # On a stream an acknowledgement of N says that all before N came as well; they were sent in this order.
         while self._sent and is_before(oldest := next(iter(self._sent)), ack_sequence):

@@ -15,7 +15,7 @@ from p2psip.base.waiting_room import WaitingRoom
 from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
-from p2psip.reload.link.link import LinkLost, Unacknowledged
+from p2psip.reload.link.link import Late, LinkLost, Unacknowledged
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.connecting.linked_members import LinkedMembers
 from p2psip.reload.node.connecting.response_routes import ResponseRoutes
@@ -144,6 +144,26 @@ class Messages:
             case Drop(reason) | Reject(_, reason):
                 self._drop(lost, f"not taken, and {reason}")
         return None
+
+    def send_round(self, silent: NodeId, sent: Late, now: float) -> None:
+        """A request waits for `silent`, whose link still counts: it goes another way as well, if there is one. What
+        comes twice the destination tells by its transaction (6.2.1).
+
+        10.3 has it go by the Routing Table, from which 6.6.5 takes a link after one timeout; here it is after two.
+        """
+        header, payload = parts_of(sent.message, node_id_length=len(self._node_id))
+        if (
+            not header.is_unfragmented
+            or not _is_of_request(payload)
+            or self._diagnostics.is_diagnostic(header, payload)
+        ):
+            return
+        match self._forwarder.reroute(header, silent, now, is_request=True):
+            case Forward(next_hop, header) if next_hop != silent:
+                self._exchange.transport.left_by(header.transaction_id, next_hop)
+                data = join(header, payload)
+                self._traffic.sent(payload, len(data), now)
+                self._connections.send(next_hop, data, now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""

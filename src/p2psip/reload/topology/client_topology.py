@@ -163,15 +163,16 @@ class ClientTopology:
         """For nothing."""
         return False
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None, without: NodeId | None = None) -> NodeId | None:
         """The nearest of our peers; without one the node by which we came in."""
+        peers = [peer for peer in self._peers if peer != without]
         if self._is_router:
-            return self._way_on(target)
+            return self._way_on(target, peers)
         gateway = self.joining.gateway
-        nearest = min(self._peers, key=lambda node: self._plugin.distance(target, node), default=None)
+        nearest = min(peers, key=lambda node: self._plugin.distance(target, node), default=None)
         return nearest or (gateway if gateway in self._links else None)
 
-    def _way_on(self, target: bytes) -> NodeId | None:
+    def _way_on(self, target: bytes, peers: list[NodeId]) -> NodeId | None:
         """What is of others has to come nearer. 10.3: "the peer in the Routing Table that has the largest Node-ID that
         is in the interval between the peer and k. If no such node is found, the peer finds the smallest Node-ID that is
         greater than k". Who knows nothing better than who sent it here gives it back, to go on by peers.
@@ -180,8 +181,8 @@ class ClientTopology:
         def left(node: bytes) -> int:
             return self._plugin.distance(node, NodeId(target))
 
-        ahead = [peer for peer in self._peers if left(peer) < left(self.node_id)]
-        beyond = min(self._peers, key=lambda peer: self._plugin.distance(target, peer), default=None)
+        ahead = [peer for peer in peers if left(peer) < left(self.node_id)]
+        beyond = min(peers, key=lambda peer: self._plugin.distance(target, peer), default=None)
         return min(ahead, key=left, default=beyond)
 
     def next_peer(self, target: bytes) -> NodeId:

@@ -55,11 +55,12 @@ class Topology(Protocol):
     def is_responsible(self, target: bytes) -> bool:
         """True if a message for this identifier ends here."""
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None, without: NodeId | None = None) -> NodeId | None:
         """Which of the nodes that we are linked with gets a message for `target`, which is not ours; None without one.
 
         It must come nearer with each hop, whoever has been asked before, and come to an end where two do not know the
-        same peers: `chosen_by` is who has sent it to us by this method of its own.
+        same peers: `chosen_by` is who has sent it to us by this method of its own. `without` is linked with us, and has
+        not taken it for a while: is there another way?
         """
 
     def next_peer(self, target: bytes) -> NodeId:

@@ -58,12 +58,13 @@ class Ring:
     def __init__(self, next_hop: NodeId | None = NEXT) -> None:
         self._next_hop = next_hop
         self.chosen_by: NodeId | None = None
+        self.without: NodeId | None = None
 
     def is_responsible(self, target: bytes) -> bool:
         return 50 < int.from_bytes(target, "big") <= 100
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
-        self.chosen_by = chosen_by
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None, without: NodeId | None = None) -> NodeId | None:
+        self.chosen_by, self.without = chosen_by, without
         return self._next_hop
 
 

@@ -22,7 +22,7 @@ from p2psip.reload.link.datagram import (
     DatagramLink,
 )
 from p2psip.reload.link.framing import FramingError, MessageTooLarge, frame_ack, frame_data
-from p2psip.reload.link.link import IDLE_S, KEEP_ALIVE_S, Idle, LinkState, Unacknowledged, Vanished
+from p2psip.reload.link.link import IDLE_S, KEEP_ALIVE_S, Idle, Late, LinkState, Unacknowledged, Vanished
 from p2psip.sim.path import Path
 
 RTO_S = 0.5
@@ -303,6 +303,18 @@ def test_without_any_acknowledgement_it_fails_and_then_is_dead() -> None:
         (31.5, 3, failed),
         (37.5, 0, LinkState.DEAD),
     ]
+
+
+def test_what_waits_for_two_timeouts_may_go_another_way_and_the_link_goes_on_with_it() -> None:
+    """Sent or waiting, the oldest first; one timeout may be one datagram that was lost."""
+    link = start()
+    for number in range(5):
+        link.send(b"%d" % number, number / 100)
+    late: dict[float, list[Late]] = {}
+    while link.state is LinkState.UP and (deadline := link.next_deadline()) is not None:
+        link.handle_timeout(deadline.at)
+        late[deadline.at] = [output for output in link.drain() if isinstance(output, Late)]
+    assert late == {0.5: [], 1.5: [Late(b"%d" % number, number / 100) for number in range(5)], 3.5: [], 7.5: []}
 
 
 def test_an_acknowledgement_brings_a_failed_link_back() -> None:

@@ -13,11 +13,12 @@ from p2psip.reload.link.link import (
     KEEP_ALIVE_S,
     RETAINED_S,
     Idle,
+    Late,
     Link,
     LinkState,
     Unacknowledged,
 )
-from p2psip.reload.link.stream import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KEPT_BYTES_MAX, StreamLink
+from p2psip.reload.link.stream import IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KEPT_BYTES_MAX, LATE_RTOS, StreamLink
 
 
 def start(now: float = 0.0) -> StreamLink:
@@ -46,12 +47,33 @@ def test_no_acknowledgement_for_three_timeouts_makes_it_failed() -> None:
     """Three times the RTO after the first message that nobody acknowledged; later messages move nothing."""
     link = start()
     link.send(b"hello?", 1.0)
+    link.handle_timeout(3.0)
     assert link.next_deadline() == Deadline(4.0, "acknowledgement overdue")
     link.send(b"hello??", 2.0)
     link.handle_timeout(3.999)
     assert link.state is LinkState.UP
     link.handle_timeout(4.0)
     assert link.state is LinkState.FAILED
+
+
+def test_what_waits_for_two_timeouts_may_go_another_way_and_the_link_goes_on_with_it() -> None:
+    """All of it at once, however new; and once each time that nothing is acknowledged."""
+    link = start()
+    link.send(b"first", 1.0)
+    link.send(b"second", 2.5)
+    link.drain()
+    assert link.next_deadline() == Deadline(3.0, "acknowledgement overdue")
+    link.handle_timeout(3.0)
+    assert link.drain() == [Late(b"first", 1.0), Late(b"second", 2.5)]
+    assert link.next_deadline() == Deadline(4.0, "acknowledgement overdue")
+    acknowledge(link, 0, 3.5)
+    late_at = 2.5 + 2 * link.round_trip.rto_s
+    assert link.next_deadline() == Deadline(late_at, "acknowledgement overdue")
+    link.handle_timeout(late_at)
+    assert link.drain() == [Late(b"second", 2.5)]
+    link.handle_timeout(late_at + link.round_trip.rto_s)
+    assert link.state is LinkState.FAILED
+    assert link.drain() == [Unacknowledged(b"second", 2.5)]
 
 
 def test_an_acknowledgement_brings_a_failed_link_back() -> None:
@@ -92,7 +114,7 @@ def test_an_acknowledgement_covers_what_was_sent_before() -> None:
         link.send(b"x", at)
     acknowledge(link, 1, 0.2)
     assert link.round_trip.srtt_s == pytest.approx(0.1)
-    assert link.next_deadline() == Deadline(4.0, "acknowledgement overdue")
+    assert link.next_deadline() == Deadline(1.0 + LATE_RTOS, "acknowledgement overdue")
     acknowledge(link, 2, 1.1)
     assert link.next_deadline() == Deadline(1.1 + IDLE_S, "link idle")
 
@@ -115,7 +137,7 @@ def test_the_timeout_follows_the_round_trips() -> None:
     link.send(b"x", 0.0)
     acknowledge(link, 0, 2.0)
     link.send(b"x", 10.0)
-    assert link.next_deadline() == Deadline(10.0 + 3 * 6.0, "acknowledgement overdue")
+    assert link.next_deadline() == Deadline(10.0 + LATE_RTOS * 6.0, "acknowledgement overdue")
 
 
 def test_a_link_on_which_nothing_is_heard_is_idle_once_each_time() -> None:
@@ -164,7 +186,7 @@ def test_who_says_something_needs_no_other_sign_of_life() -> None:
     assert link.next_deadline() == Deadline(4.0 + KEEP_ALIVE_S, "keep-alive")
     link.send(b"y", 9.0)
     link.drain()
-    assert link.next_deadline() == Deadline(12.0, "acknowledgement overdue")
+    assert link.next_deadline() == Deadline(9.0 + LATE_RTOS, "acknowledgement overdue")
     acknowledge(link, 0, 9.5)
     assert link.next_deadline() == Deadline(9.0 + KEEP_ALIVE_S, "keep-alive")
 
@@ -246,7 +268,7 @@ def test_what_was_not_acknowledged_is_told_once() -> None:
     assert link.drain() == [Unacknowledged(b"2", 2.0), Unacknowledged(b"3", 3.0)]
     link.end()
     assert link.drain() == []
-    assert link.next_deadline() == Deadline(2.0 + 3 * link.round_trip.rto_s, "acknowledgement overdue")
+    assert link.next_deadline() == Deadline(2.0 + LATE_RTOS * link.round_trip.rto_s, "acknowledgement overdue")
     acknowledge(link, 3, 3.5)
     assert link.next_deadline() == Deadline(3.5 + IDLE_S, "link idle")
 

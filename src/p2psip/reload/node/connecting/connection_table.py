@@ -26,6 +26,7 @@ from p2psip.reload.link.link import (
     ANSWER_S,
     CHECKED_IDLE_S,
     Idle,
+    Late,
     Link,
     LinkLost,
     LinkNews,
@@ -85,6 +86,14 @@ class LinkBack:
     node: NodeId
 
 
+@dataclass(frozen=True, slots=True)
+class NotTakenYet:
+    """Messages that wait for this node, which has been silent for a while."""
+
+    node: NodeId
+    messages: tuple[Late, ...]
+
+
 @frozen
 class LinkIdle:
     """A Ping to this node is due: nothing was sent to it for long, or one of the links to it failed."""
@@ -108,7 +117,7 @@ class LinkSilent:
     dialled: Address | None
 
 
-LinkEvent = NotTaken | LinkLost | LinkBack | LinkIdle | LinkSilent
+LinkEvent = NotTaken | NotTakenYet | LinkLost | LinkBack | LinkIdle | LinkSilent
 
 
 class ConnectionTable:
@@ -397,8 +406,11 @@ class ConnectionTable:
         if link.state is LinkState.DEAD:
             return self.close(connection.number, SILENT)
         news = self._flush(connection)
-        is_idle = any(isinstance(each, Idle) for each in news) and self.get(node) is connection
+        is_chosen = self.get(node) is connection
+        is_idle = is_chosen and any(isinstance(each, Idle) for each in news)
         changes = self._changes(node, SILENT)
+        if is_chosen and (late := tuple(each for each in news if isinstance(each, Late))):
+            changes.append(NotTakenYet(node, late))
         if link.state is LinkState.FAILED and state_before is LinkState.UP:
             self._paths.large_vanish(connection.remote.host, connection.kind, now)
             changes += _not_taken(node, news)

@@ -25,6 +25,7 @@ from p2psip.reload.node.connecting.connection_table import (
     LinkIdle,
     LinkSilent,
     NotTaken,
+    NotTakenYet,
 )
 from p2psip.reload.node.connecting.response_routes import ResponseLink
 from p2psip.reload.node.data.moving import Moving
@@ -465,6 +466,9 @@ class LinkChanges:
                         request = self._messages.send_again(node, message, now)
                         if request is not None:
                             self._serving.serve(request, now)
+                case NotTakenYet(node, late):
+                    for each in late:
+                        self._messages.send_round(node, each, now)
                 case LinkBack(node):
                     self._exchange.note("link answers again", node=node)
                     self._topology.handle_linked(node, now)

@@ -104,7 +104,7 @@ class RoutingTable:
         place = bisect_left([0, *(away for away, _ in self._ring)], distance(self.node_id, target))
         return (nodes[place:] + nodes[:place])[:count]
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None, without: NodeId | None = None) -> NodeId | None:
         """The peer to pass a message for `target` on to; None if there is no other peer.
 
         10.3: "it MUST route the request to the peer in the Routing Table that has the largest Node-ID that is in
@@ -126,6 +126,9 @@ class RoutingTable:
             return self._ring[place][1]
         # The entry before the first at or beyond the target; where there is none, that first one.
         before = self._ring[max(0, place - 1)][1]
+        if before == without:
+            ahead, beyond = self._ring[: max(0, place - 1)], self._ring[max(1, place) :]
+            return ahead[-1][1] if ahead else beyond[0][1] if beyond else None
         if not self.routers or not place or chosen_by is not None:
             # Only who begins a message sends it by a router: with one such hop none can go round by routers.
             return before

@@ -94,7 +94,7 @@ class ChordTopology(Chord):
             "predecessors": [str(each) for each in self.table.predecessors],
         }
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None, without: NodeId | None = None) -> NodeId | None:
         """Where to send a message for `target`, which is not ours; None if we know no peer.
 
         10.3: "If a peer is not responsible for a Resource-ID k, but is directly connected to a node with Node-ID k,
@@ -102,7 +102,7 @@ class ChordTopology(Chord):
         """
         if target in self._links:
             return NodeId(target)
-        found = self.table.next_hop(target, chosen_by)
+        found = self.table.next_hop(target, chosen_by, without)
         # Who takes us for a member while we are outside would send it here again.
         return found if self.is_serving or found != chosen_by else None
 

@@ -77,7 +77,7 @@ class OneHopPlace:
         """True if a message for this identifier ends here."""
         return self.is_serving and is_between(target, *self.members.region)
 
-    def next_hop(self, target: bytes, chosen_by: NodeId | None = None) -> NodeId | None:
+    def next_hop(self, target: bytes, chosen_by: NodeId | None = None, without: NodeId | None = None) -> NodeId | None:
         """The member itself, or whoever of those that we are linked with is nearest to it.
 
         It does not go back to who has sent it to us, and knows of a member that we have not heard of, or the other way
@@ -89,15 +89,15 @@ class OneHopPlace:
             return self._way_in(target)
         if target in self.members:
             # Attaches and questions mostly, which lead to a link if one is wanted.
-            return self._wanted.next_hop(NodeId(target), self._heard - {chosen_by})
+            return self._wanted.next_hop(NodeId(target), self._heard - {chosen_by, without})
         goal = self.members.closest(target, 1)[0]
         if goal == chosen_by:
             return None
-        if goal in self._heard:
+        if goal in self._heard and goal != without:
             self._wanted.used(goal)
             return goal
         self._wanted.detoured(goal)
-        return self._wanted.next_hop(goal, self._heard - {chosen_by})
+        return self._wanted.next_hop(goal, self._heard - {chosen_by, without})
 
     def way_round(self, node: NodeId) -> NodeId | None:
         """Over whom a member is reached that is next to us, but not linked: none of those that are is nearer to it, and

@@ -11,7 +11,7 @@ from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
 from p2psip.reload.link.datagram import NARROW_DATAGRAM_BYTES
 from p2psip.reload.link.framing import Deframer, FramingError, frame_ack, frame_data
-from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, LinkLost, Unacknowledged
+from p2psip.reload.link.link import ANSWER_S, IDLE_S, RETAINED_S, Late, LinkLost, Unacknowledged
 from p2psip.reload.node.connecting.connection_table import (
     REPLACED_CLOSE_S,
     SILENT,
@@ -23,6 +23,7 @@ from p2psip.reload.node.connecting.connection_table import (
     LinkIdle,
     LinkSilent,
     NotTaken,
+    NotTakenYet,
 )
 from p2psip.reload.node.effects import Write
 from p2psip.reload.node.limits import LINKS_MAX, LINKS_PER_NODE_MAX, WAITING_BYTES_MAX
@@ -137,7 +138,7 @@ def test_what_goes_round_a_link_in_doubt(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def run_for(here: ConnectionTable, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
     """Let time go on; what happens to links, and when."""
-    return [(at, event) for at, event in all_of(here, seconds, now) if not isinstance(event, NotTaken)]
+    return [(at, event) for at, event in all_of(here, seconds, now) if not isinstance(event, NotTaken | NotTakenYet)]
 
 
 def all_of(here: ConnectionTable, seconds: float, now: float = 0.0) -> list[tuple[float, LinkEvent]]:
@@ -536,3 +537,16 @@ def test_a_datagram_link_that_came_up_with_small_datagrams_has_shown_its_way() -
     for number in (3, 5):
         here.add(number, LARGER, REMOTE, 0.0, datagram_bytes=500)
         assert here._paths._narrow.known(BOTH) == tuple(each._replace(is_narrow=True) for each in reversed(BOTH))
+
+
+def test_what_waits_for_the_link_that_is_used_is_told_before_it_fails() -> None:
+    """After two timeouts; nothing of a link that has been replaced, and over which nothing goes any more."""
+    here = start()
+    here.add(1, LARGER, REMOTE, 0.0)
+    here.send(LARGER, b"first", 0.0)
+    late = NotTakenYet(LARGER, (Late(b"first", 0.0),))
+    assert all_of(here, 2.5) == [(2.0, late)]
+    here.add(3, LARGER, REMOTE, 2.5)
+    assert [event for _, event in all_of(here, 2.0, 2.5) if isinstance(event, NotTakenYet)] == []
+    here.send(LARGER, b"second", 5.0)
+    assert (7.0, NotTakenYet(LARGER, (Late(b"second", 5.0),))) in all_of(here, 2.5, 5.0)

@@ -55,6 +55,17 @@ def test_in_a_small_ring_successors_are_predecessors_too() -> None:
     assert here.neighbors == places(110, 90)
 
 
+def test_who_does_not_take_it_is_gone_round() -> None:
+    """By the next one back, as if it were not in the table; where none is before the target by the first beyond it."""
+    here = table(100, 110, 130, 150, 200)
+    assert here.next_hop(nid(140)) == nid(130)
+    assert here.next_hop(nid(140), None, nid(130)) == nid(110)
+    assert here.next_hop(nid(140), None, nid(150)) == nid(130)
+    assert here.next_hop(nid(120), None, nid(110)) == nid(130)
+    assert here.next_hop(nid(105), None, nid(110)) == nid(130)
+    assert table(100, 110).next_hop(nid(120), None, nid(110)) is None
+
+
 @pytest.mark.must("10.7.3/4")
 def test_10_7_3_a_peer_is_not_in_its_own_table() -> None:
     """ "A peer MUST NOT enter itself in its successor or predecessor table"."""
