@@ -78,9 +78,7 @@ class _TlsFlow:
         self,
         number: int,
         flows: Flows,
-        context: SSL.Context,
         *,
-        is_server: bool,
         carries: AcceptedTransport = "TLS",
         domain: str = "",
     ) -> None:
@@ -88,11 +86,18 @@ class _TlsFlow:
         self.number = number
         self._domain = domain
         self._carries = carries
-        # RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
-        asks_for = "" if as_numeric(flows.server_name) else flows.server_name
-        self.stream = TlsStream(context, self, is_server=is_server, asks_for=asks_for)
-        self.is_up = asyncio.get_running_loop().create_future()
+        self.stream: TlsStream
+        self.settled: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why it has not come up; "" once it has. (Not as an exception, which would lead back to who waits for it.)"""
         self._flows = flows
+
+    def over(self, context: SSL.Context, *, is_server: bool) -> TlsStream:
+        """The stream of a connection that there is: it says when it is down, and knows this user until then."""
+        # RFC 6066 section 3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
+        name = self._domain or self._flows.server_name
+        asks_for = "" if as_numeric(name) else name
+        self.stream = TlsStream(context, self, is_server=is_server, asks_for=asks_for)
+        return self.stream
 
     def write(self, data: bytes) -> None:
         """Send; who does not read what we send is cut off."""
@@ -118,30 +123,28 @@ class _TlsFlow:
             # RFC 3261 26.3.1: who is connected to "MUST" be who its certificate says: of that name, or at that address.
             stream.abort(f"its certificate is not for {name}")
             return
-        if self.is_up.cancelled():
+        if self.settled.cancelled():
             # Closed, or given up, in this very moment.
             stream.abort("too late")
             return
-        self.is_up.set_result(None)
+        self.settled.set_result("")
         self._flows.opened(self, self._carries, Address(*stream.local), Address(*stream.remote))
 
     def stream_data(self, stream: SocketStream, data: bytes) -> None:
-        if self.is_up.done():
+        if self.settled.done():
             self._flows.arrived(FlowData(self.number, data))
 
     def stream_down(self, stream: SocketStream, reason: str) -> None:
         self._flows.handshakes.end(stream)
-        if self.is_up.cancelled():
+        if self.settled.cancelled():
             return
-        if self.is_up.done():
+        if self.settled.done():
             self._flows.lost(self, reason)
         elif stream.is_server:
-            self.is_up.cancel()
+            self.settled.cancel()
             self._flows.not_secured(Address(*stream.remote), reason)
         else:
-            self.is_up.set_exception(ConnectionError(reason))
-            # Whoever waits for it hears it; nobody does who was told to stop while it was being connected.
-            self.is_up.exception()
+            self.settled.set_result(reason)
 
 
 _Flow: TypeAlias = _TcpFlow | _TlsFlow
@@ -233,7 +236,7 @@ class Flows:
 
     def _accept_tls(self, carries: AcceptedTransport) -> TlsStream:
         assert self._server is not None, "nobody listens without a certificate"
-        return _TlsFlow(next(self._accepted), self, self._server, is_server=True, carries=carries).stream
+        return _TlsFlow(next(self._accepted), self, carries=carries).over(self._server, is_server=True)
 
     async def _connect(self, flow: int, what: str, connect: Callable[[], Coroutine[None, None, None]]) -> None:
         try:
@@ -252,16 +255,14 @@ class Flows:
         context = self._domains if name else self._client
         if context is None:
             raise ConnectionError("there is no TLS here")
-        secured = _TlsFlow(flow, self, context, is_server=False, domain=name)
-        if name and as_numeric(name) is None:
-            # RFC 6066 3: "Literal IPv4 and IPv6 addresses are not permitted in "HostName"."
-            secured.stream.ask_for(name)
-        await connect_tcp(lambda: secured.stream, remote)
-        secured.stream.begin()
+        secured = _TlsFlow(flow, self, domain=name)
+        stream = await connect_tcp(lambda: secured.over(context, is_server=False), remote)
+        stream.begin()
         try:
-            await secured.is_up
+            if why_not := await secured.settled:
+                raise ConnectionError(why_not)
         except asyncio.CancelledError:
-            secured.stream.abort("too late")
+            stream.abort("too late")
             raise
 
     def _close(self, number: int) -> None:

@@ -204,10 +204,6 @@ class TlsStream(asyncio.BufferedProtocol):
         self._may_write = asyncio.Event()
         self._may_write.set()
 
-    def ask_for(self, name: str) -> None:
-        """Tell the server which of its names is meant (RFC 6066 section 3), before the handshake begins."""
-        self._tls.set_tlsext_host_name(name.encode("ascii"))
-
     # asyncio.BufferedProtocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -248,7 +244,10 @@ class TlsStream(asyncio.BufferedProtocol):
             self._patience.cancel()
         self._stall_at(None)
         self.is_stalled = self.is_stalled or isinstance(exc, TimeoutError)
-        self._user.stream_down(self, self._reason or (words(exc) if exc else "closed by the other end"))
+        # It is down once, and has nobody to tell anything any more: a user that has it does not wait for the collector.
+        user = self._user
+        del self._user
+        user.stream_down(self, self._reason or (words(exc) if exc else "closed by the other end"))
 
     def pause_writing(self) -> None:
         self._may_write.clear()
