@@ -24,6 +24,7 @@ from p2psip.sim.scenario.play import play
 from p2psip.sim.scenario.run_outcome import SPREADS, RunOutcome, as_scenario, spread
 from p2psip.sim.scenario.scenario_terms import Scenario
 from p2psip.sim.scenario.shrink import shrink
+from p2psip.sim.scenario.unanswered import by_kind
 
 HELP = """Play a scenario in virtual time: peers with their phones, and what happens to them.
 
@@ -183,6 +184,10 @@ def _described(outcome: RunOutcome) -> Iterator[str]:
         yield f"  whole again {outcome.healed_s:.0f} s after the last fault"
     yield f"  {outcome.lookups_found} of {outcome.lookups} lookups found who was there, while things happened"
     yield f"  {outcome.calls_answered} of {outcome.calls} calls were answered"
+    for kind in by_kind(outcome.unanswered):
+        yield f"  {kind.count} were not: {kind.status or 'no response'}, {kind.why}"
+        for call in kind.first:
+            yield f"    at {call.at_s:.1f} s {call.caller} called {call.callee}: {call.why}"
     if outcome.retries:
         yield f"  {outcome.retries} lookups and calls succeeded only when tried again at the end"
     rows = [("", "median", "95 %", "most")]

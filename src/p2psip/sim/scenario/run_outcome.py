@@ -10,6 +10,7 @@ import msgspec
 
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.scenario.scenario_terms import Happening, Scenario
+from p2psip.sim.scenario.unanswered import UnansweredCall, by_kind
 
 Told: TypeAlias = Callable[[str, float, float, VirtualClock], None]
 """Who wants to know how far it is: what goes on, how much of it is done, of how much."""
@@ -63,6 +64,8 @@ class RunOutcome:
     """Of users who were there, before the end came."""
     calls: int = 0
     calls_answered: int = 0
+    unanswered: list[UnansweredCall] = field(default_factory=list)
+    """The other ones of `calls`."""
     hops: list[int] = field(default_factory=list)
     lookup_ms: list[float] = field(default_factory=list)
     setup_ms: list[float] = field(default_factory=list)
@@ -92,6 +95,7 @@ class RunOutcome:
             "lookups_found": self.lookups_found,
             "calls": self.calls,
             "calls_answered": self.calls_answered,
+            "unanswered": by_kind(self.unanswered),
             **{name: spread(getattr(self, name)) for name in SPREADS},
         }
 

@@ -15,6 +15,7 @@ from p2psip.reload.usages.sip_registration import Registrations
 from p2psip.sim.clock import VirtualClock
 from p2psip.sim.sites.making import OVERLAY
 from p2psip.sim.sites.phone import VirtualPhone
+from p2psip.sip.entities.agents.types import Ending
 
 MAIN_ISLAND = 0
 
@@ -69,9 +70,9 @@ class DialledCall:
         return self.phone.established_after(self.number, self.phone_began_s)
 
     @property
-    def ending(self) -> str | None:
-        """How it ended, in words; None while it lasts."""
-        return self.phone.ended(self.number)
+    def ending(self) -> Ending | None:
+        """How it ended; None while it lasts."""
+        return self.phone.ending(self.number)
 
 
 class Stage(ABC):

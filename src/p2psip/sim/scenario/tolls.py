@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2psip.sim.scenario.run_outcome import RunOutcome
-from p2psip.sim.scenario.stage import Stage
+from p2psip.sim.scenario.stage import DialledCall, Stage
+from p2psip.sim.scenario.unanswered import UnansweredCall, why_unanswered
 
 
 class Tolls:
@@ -40,9 +41,15 @@ class Tolls:
         meant = [lookup for lookup in stage.lookups[: self._lookups] if lookup.was_there]
         outcome.lookups, outcome.lookups_found = len(meant), sum(lookup.is_found for lookup in meant)
         calls = [call for call in stage.calls[: self._calls] if call.was_there]
-        outcome.calls, outcome.calls_answered = len(calls), sum(call.setup_s is not None for call in calls)
+        outcome.unanswered = [self._told(call) for call in calls if call.setup_s is None]
+        outcome.calls, outcome.calls_answered = len(calls), len(calls) - len(outcome.unanswered)
         results = [lookup.result for lookup in stage.lookups if lookup.result is not None and lookup.is_found]
         outcome.hops = [result.fetch_hops for result in results]
         outcome.lookup_ms = [round(result.fetch_ms, 3) for result in results]
         outcome.setup_ms = [round(call.setup_s * 1000, 3) for call in stage.calls if call.setup_s is not None]
         outcome.records = [stage.node(number).records_held.count for number in sorted(stage.up)]
+
+    def _told(self, call: DialledCall) -> UnansweredCall:
+        peers = {node.short: number for node, number in self._stage.by_node.items()}
+        status, why = why_unanswered(call.ending, peers)
+        return UnansweredCall(round(call.began_at - self._began_s, 1), call.caller.name, call.callee.name, status, why)

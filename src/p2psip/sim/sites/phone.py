@@ -13,6 +13,7 @@ from p2psip.sip.entities.agents.types import (
     AgentConfig,
     CallEnded,
     CallEstablished,
+    Ending,
     IncomingCall,
     MediaWanted,
     Registered,
@@ -138,9 +139,14 @@ class VirtualPhone(ABC):
         """How many calls have come in."""
         return len(self.of(IncomingCall))
 
+    def ending(self, call: int) -> Ending | None:
+        """How a call ended; None while it lasts."""
+        return next((e.reason for _, e in self.events if isinstance(e, CallEnded) and e.call == call), None)
+
     def ended(self, call: int) -> str | None:
-        """How a call ended, in words; None while it lasts."""
-        return next((str(e.reason) for e in self.of(CallEnded) if e.call == call), None)  # type: ignore[attr-defined]
+        """The same in words."""
+        ending = self.ending(call)
+        return None if ending is None else str(ending)
 
     def established_after(self, call: int, began: float) -> float | None:
         """How long after `began` a call was answered, in seconds; None if it was not."""

@@ -66,6 +66,30 @@ def test_a_run_that_ends_well(sim: Command) -> None:
     assert figures["bytes_per_s"]["count"] == 3
 
 
+def test_calls_that_were_not_answered_say_why(sim: Command) -> None:
+    island = '[[happens]]\nwhat = "part"\nwho = ["p1"]\nat_s = 1\n'
+    call = '[[happens]]\nwhat = "call"\nwho = ["u0"]\nto = "u1"\nat_s = {}\nfor_s = 30\n'
+    sim.scenario.write_text(f"peers = 3\nusers = 2\nseconds = 60\n{island}{call.format(15)}{call.format(20.25)}")
+    status, out, _ = sim(sim.scenario)
+    assert status == 0
+    assert (
+        "  0 of 2 calls were answered\n"
+        "  2 were not: 480, peer pN is not in the overlay\n"
+        "    at 15.0 s u0 called u1: peer p1 is not in the overlay\n"
+        "    at 20.2 s u0 called u1: peer p1 is not in the overlay\n"
+    ) in out
+    figures = json.loads(sim(sim.scenario, "--json")[1])
+    (kind,) = figures["unanswered"]
+    assert (kind["status"], kind["count"], len(kind["first"])) == (480, 2, 2)
+    assert kind["first"][0] == {
+        "at_s": 15.0,
+        "caller": "u0",
+        "callee": "u1",
+        "status": 480,
+        "why": "peer p1 is not in the overlay",
+    }
+
+
 def test_a_run_that_fails_is_told_in_short_and_kept(sim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Publisher, "_withdraw", lambda *_: None)
     status, out, err = sim(sim.scenario, "--shrink-runs", "20")
