@@ -15,14 +15,16 @@ left to the next refresh.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, Timers, earliest
-from p2psip.coupling.contact_prefs import write_prefs
 from p2psip.coupling.line import Line
+from p2psip.coupling.line_records.contact_prefs import write_prefs
+from p2psip.coupling.line_records.withdrawals import LineWithdrawn, RemovalContext, Withdrawals
 from p2psip.reload.node.effects import RequestRefused
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
@@ -31,7 +33,6 @@ from p2psip.reload.transport.outcome import Answer
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.usages.sip_registration import (
     FORWARD_LIFETIME_S,
-    LIFETIME_S,
     REFRESH_S,
     fetch_request,
     forward_to,
@@ -104,27 +105,18 @@ class PublishContext:
     published: _Published
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalContext:
-    """The Store by which the record of a line is removed; `node` is the line's."""
-
-    node: NodeId
-
-
 class Publisher:
     """Keeps the records of this peer's lines in the overlay."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._lines: dict[str, _Published] = {}
-        self._removals = 0
+        self._withdrawals = Withdrawals(node)
         self._is_over = False
-        self._notes: list[Note] = []
+        self._news: list[Note | LineWithdrawn] = []
         self._timers: Timers[str] = Timers()
         self._looks: Timers[str] = Timers()
         self._look_again: set[str] = set()
-        self._unremoved: dict[NodeId, _Published] = {}
-        """Lines that are no more, whose records are to be removed when the overlay is reached."""
 
     @property
     def lines(self) -> list[Line]:
@@ -166,10 +158,15 @@ class Publisher:
         """The lines elsewhere that have the same user name, as far as is known: of its user, or a collision."""
         return self._lines[name].others if name in self._lines else frozenset()
 
-    def drain(self) -> list[Note]:
-        """What an operator may want to read, since the last call."""
-        notes, self._notes = self._notes, []
-        return notes
+    @property
+    def leaving(self) -> list[Identity]:
+        """Lines that are no more, and whose records may still be there: the next start has to `finish_removal`."""
+        return self._withdrawals.identities
+
+    def drain(self) -> list[Note | LineWithdrawn]:
+        """What an operator may want to read, and who keeps the files of lines, since the last call."""
+        news, self._news = self._news, []
+        return news
 
     def add(self, line: Line, now: float) -> None:
         """Begin to serve a line, or serve it with a new certificate or password."""
@@ -181,7 +178,7 @@ class Publisher:
             published.home = known.home
         elif known is not None:
             self._withdraw(known, now)
-        self._unremoved.pop(line.identity.node_id, None)
+        self._withdrawals.forget(line.identity.node_id)
         self._node.add_client(line.identity, now)
         self._lines[line.name] = published
         self._set(line.name, now, "store the line's record")
@@ -193,6 +190,14 @@ class Publisher:
         self._looks.cancel(name)
         if published is not None:
             self._withdraw(published, now)
+
+    def finish_removal(self, identity: Identity, now: float) -> None:
+        """A line was removed in an earlier life of this peer, and its record may be there still."""
+        node = identity.node_id
+        if node not in self._withdrawals and all(line.identity.node_id != node for line in self.lines):
+            self._node.add_client(identity, now)
+            # Calls to it may have been forwarded: nobody knows any more.
+            self._withdrawn(self._withdrawals.begin(identity, now, is_long_lived=True), now)
 
     def forward(self, name: str, aor: str, now: float) -> None:
         """All calls for a line are for another AoR from now on, with "" not any more; its record says so."""
@@ -220,9 +225,7 @@ class Publisher:
 
     def joined(self, now: float) -> None:
         """The overlay can be reached: what could not be stored, or removed, is now."""
-        unremoved, self._unremoved = self._unremoved, {}
-        for published in unremoved.values():
-            self._withdraw(published, now)
+        self._withdrawn(self._withdrawals.joined(now), now)
         for name, published in self._lines.items():
             if not published.is_asking and published.placed is None:
                 self._set(name, now, "store the line's record")
@@ -250,6 +253,7 @@ class Publisher:
         """The peer stops: "A peer that stops cleanly removes its lines' entries"."""
         self._is_over = True
         self._timers, self._looks = Timers(), Timers()
+        self._withdrawals.stop()
         for published in self._lines.values():
             if published.forwarded_to:
                 # It needs no peer of ours: who has forwarded his calls and switched off is still called there.
@@ -260,11 +264,12 @@ class Publisher:
     @property
     def is_withdrawing(self) -> bool:
         """True while removals are under way."""
-        return self._removals > 0
+        return self._withdrawals.is_asking
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest((self._timers.next_deadline(), self._looks.next_deadline()))
+        parts = (self._timers, self._looks, self._withdrawals)
+        return earliest(part.next_deadline() for part in parts)
 
     def handle_timeout(self, now: float) -> None:
         """Store what is due, look after what may be gone."""
@@ -275,6 +280,7 @@ class Publisher:
             if name in self._look_again:
                 self._look_again.discard(name)
                 self._look_later(self._lines[name], now)
+        self._withdrawn(self._withdrawals.handle_timeout(now), now)
 
     def handle_done(self, published: _Published, result: Answer | RequestFailed, now: float) -> None:
         """The end of a request for the record of a line, which may be served anew meanwhile, or no more."""
@@ -284,10 +290,9 @@ class Publisher:
             if published.is_wanted and not published.is_asking:
                 self._set(published.line.name, now, "wanted meanwhile")
 
-    def handle_removed(self, removed: RemovalContext, now: float) -> None:
+    def handle_removed(self, removal: RemovalContext, result: Answer | RequestFailed, now: float) -> None:
         """The record of a line is out of the overlay, or could not be taken out."""
-        self._removals -= 1
-        self._forget_client(removed.node, now)
+        self._withdrawn(self._withdrawals.handle_done(removal.withdrawal, result, now), now)
 
     def _set(self, name: str, at: float, why: str) -> None:
         if not self._is_over:
@@ -318,26 +323,14 @@ class Publisher:
         self._node.store(identity, request, PublishContext(published), now, after=issued.after)
 
     def _withdraw(self, published: _Published, now: float) -> None:
-        """Remove a record. One that may be on its way, or may be there from before a restart, is removed as well: the
-        removal is the later word. Where the overlay cannot be reached it is removed as soon as it can.
-        """
-        identity = published.line.identity
-        if not self._node.is_connected:
-            if self._is_over:
-                self._forget_client(identity.node_id, now)
-            else:
-                self._unremoved[identity.node_id] = published
-            return
-        try:
-            issued = self._node.issue_storage_time(identity.node_id, now)
-        except Rejection:
-            # The disk is overwhelmed. The record dies by itself, and who comes here by it is told that it is stale.
-            self._forget_client(identity.node_id, now)
-            return
-        lifetime_s = FORWARD_LIFETIME_S if published.forwarded_to else LIFETIME_S
-        request = store_request(identity, None, issued.storage_time_ms, self._node.hash_name, lifetime_s)
-        self._removals += 1
-        self._node.store(identity, request, RemovalContext(identity.node_id), now, after=issued.after)
+        is_long_lived = bool(published.forwarded_to)
+        self._withdrawn(self._withdrawals.begin(published.line.identity, now, is_long_lived=is_long_lived), now)
+
+    def _withdrawn(self, nodes: Iterable[NodeId], now: float) -> None:
+        for node in nodes:
+            self._forget_client(node, now)
+            if not self._is_over:
+                self._news.append(LineWithdrawn(node))
 
     def _forget_client(self, node: NodeId, now: float) -> None:
         if self._is_over:
@@ -397,9 +390,7 @@ class Publisher:
         for other in sorted(others - published.others):
             facts = {"user": line.aor, "node": line.identity.node_id, "other": other}
             means = "another line of the same person, or somebody else's: calls ring at both"
-            self._notes.append(
-                Note("the user name of a line is another line's as well", facts | {"means": means}, True)
-            )
+            self._news.append(Note("the user name of a line is another line's as well", facts | {"means": means}, True))
         published.others = others
 
     def _chased(self, published: _Published, answer: Answer, body: FetchAns, now: float) -> None:

@@ -26,8 +26,8 @@ from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline, Timers
 from p2psip.base.user_keys import aor_of, key_of
-from p2psip.coupling.contact_prefs import read_prefs
 from p2psip.coupling.gruu import last_node, make_gruu
+from p2psip.coupling.line_records.contact_prefs import read_prefs
 from p2psip.coupling.lines import Publisher
 from p2psip.coupling.numbers.gateways import Gateways, GatewaysKnown
 from p2psip.coupling.other_ways import by_home, by_responsible

@@ -40,9 +40,10 @@ from p2psip.coupling.enquiries.lookup import LookupContext, Lookups
 from p2psip.coupling.enquiries.operator_enquiries import OperatorEnquiries
 from p2psip.coupling.enquiries.tracing import TraceContext, Traces
 from p2psip.coupling.gruu import peer_in
-from p2psip.coupling.home_keeper import HomeContext, HomeKeeper
 from p2psip.coupling.line import Line
-from p2psip.coupling.lines import PublishContext, Publisher, RemovalContext
+from p2psip.coupling.line_records.home_keeper import HomeContext, HomeKeeper
+from p2psip.coupling.line_records.withdrawals import RemovalContext
+from p2psip.coupling.lines import PublishContext, Publisher
 from p2psip.coupling.locating import LocateContext, Locator, ResponsibleContext
 from p2psip.coupling.mailbox.errands import ErrandContext
 from p2psip.coupling.mailbox.mailboxes import Mailboxes
@@ -193,6 +194,11 @@ class Peer(OperatorEnquiries):
         self.publisher.remove(name, now)
         self.handlings.remove(name)
         self.server.remove_user(name, now)
+        self._settle(now)
+
+    def finish_removal(self, identity: Identity, now: float) -> None:
+        """A line was removed before this start, its record perhaps not; `LineWithdrawn` follows."""
+        self.publisher.finish_removal(identity, now)
         self._settle(now)
 
     def restore(self, registrations: bytes, elapsed_s: float, now: float) -> None:
@@ -565,7 +571,7 @@ class Peer(OperatorEnquiries):
             case HomeContext():
                 self.homes.handle_done(context, result, now)
             case RemovalContext():
-                self.publisher.handle_removed(context, now)
+                self.publisher.handle_removed(context, result, now)
             case LocateContext() | ResponsibleContext():
                 self.locator.handle_done(context, result, now)
             case CallerContext(fetching):

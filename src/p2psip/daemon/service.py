@@ -29,7 +29,7 @@ from p2psip.daemon.commands import Commands, Enquired
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.directory.directory_service import DirectoryService
 from p2psip.daemon.endpoints import KnownAs, endpoints_of, listen_as_set, relay_terms, server_config, unknown_host
-from p2psip.daemon.lines.line_keeper import LineKeeper
+from p2psip.daemon.lines.line_keeper import LineKeeper, LineNews
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts
@@ -87,7 +87,6 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
-from p2psip.sip.entities.handling.handlings import HandlingChanged
 from p2psip.sip.events.watchers import WatchRules
 
 T = TypeVar("T")
@@ -580,7 +579,7 @@ class PeerService:
                 self._save_phones_soon()
             case CallsToKeep():
                 self._save_phones_soon()
-            case HandlingChanged():
+            case _ if isinstance(effect, LineNews):
                 self._lines.keep(effect)
             case ConfigurationChanged():
                 self._refresher.followed()

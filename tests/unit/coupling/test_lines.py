@@ -7,6 +7,7 @@ import pytest
 from p2psip.base.effects import Note
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling import lines
+from p2psip.coupling.line_records.withdrawals import LineWithdrawn
 from p2psip.coupling.lines import RETRY_MAX_S
 from p2psip.reload.node.connecting.twins import LOOK_AGAIN_S
 from p2psip.reload.storage.storage import Storage
@@ -284,10 +285,10 @@ def listen(world: SimulatedPeers, number: int, patch: pytest.MonkeyPatch) -> lis
     publisher, heard = world[number].peer.publisher, []
     drain = publisher.drain
 
-    def overheard() -> list[Note]:
-        notes = drain()
-        heard.extend((note.facts["user"], note.facts["other"]) for note in notes)
-        return notes
+    def overheard() -> list[Note | LineWithdrawn]:
+        news = drain()
+        heard.extend((note.facts["user"], note.facts["other"]) for note in news if isinstance(note, Note))
+        return news
 
     patch.setattr(publisher, "drain", overheard)
     return heard
@@ -363,3 +364,73 @@ def test_the_record_of_a_former_life_goes_with_its_line(is_connected: bool) -> N
     world.line(1, "bob")
     world.settle_records([1])
     assert entries(world, "bob") == ["p1"]
+
+
+def test_a_removal_that_a_peer_could_not_make_is_made_by_its_next_life() -> None:
+    """Given up where the overlay is not reached, and killed before it was."""
+    world = SimulatedPeers("next life", 3)
+    node = world.line(1, "bob").identity.node_id
+    world.settle_records([1])
+    world.world.crash(world[1].host)
+    site = world.begin_again(1)
+    site.call(lambda now: site.peer.remove_line("bob", now))
+    assert [each.node_id for each in site.peer.publisher.leaving] == [node]
+    world.world.crash(site.host)
+    world.run(5.0)
+    assert entries(world, "bob") == ["p1"]
+    again = world.begin_again(1)
+    assert again.peer.publisher.lines == []
+    world.run(10.0)
+    assert entries(world, "bob") == []
+    assert again.peer.publisher.leaving == []
+    assert [event for event in again.host.events if isinstance(event, LineWithdrawn)] == [LineWithdrawn(node)]
+    assert node not in again.peer.node.clients
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise DataTooOld("it is not to be")
+
+
+def test_a_removal_that_nobody_takes_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SimulatedPeers("not taken", 3)
+    node = world.line(1, "bob").identity.node_id
+    world.settle_records([1])
+    publisher = world[1].peer.publisher
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Storage, "store", _refuse)
+        world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+        world.run(20.0)
+        assert entries(world, "bob") == ["p1"]
+        assert [each.node_id for each in publisher.leaving] == [node]
+        assert node in world[1].peer.node.clients, "who signs the next one"
+    world.run(RETRY_MAX_S)
+    assert entries(world, "bob") == []
+    assert publisher.leaving == []
+    assert node not in world[1].peer.node.clients
+
+
+def test_a_removal_that_nobody_takes_ends_with_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SimulatedPeers("dies by itself", 3)
+    world.line(1, "bob")
+    world.settle_records([1])
+    monkeypatch.setattr(Storage, "store", _refuse)
+    world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+    world.run(LIFETIME_S - 5.0)
+    assert world[1].peer.publisher.leaving
+    world.run(10.0)
+    assert world[1].peer.publisher.leaving == []
+    assert entries(world, "bob") == []
+
+
+def test_a_line_that_is_there_again_stays_though_its_removal_was_under_way() -> None:
+    world = SimulatedPeers("changed mind", 3)
+    line = world.line(1, "bob")
+    world.settle_records([1])
+    world[1].call(lambda now: world[1].peer.remove_line("bob", now))
+    world[1].call(lambda now: world[1].peer.add_line(line, now))
+    world[1].call(lambda now: world[1].peer.finish_removal(line.identity, now))
+    assert world[1].peer.publisher.leaving == []
+    world.run(10.0)
+    assert entries(world, "bob") == ["p1"]
+    assert line.identity.node_id in world[1].peer.node.clients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.coupling.contact_prefs import PHONES_MAX, read_prefs, write_prefs
+from p2psip.coupling.line_records.contact_prefs import PHONES_MAX, read_prefs, write_prefs
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.registrar.targets import phone_mark

@@ -6,12 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from p2psip.base.errors import LocalMisuse
+from p2psip.coupling.line_records.withdrawals import LineWithdrawn
 from p2psip.coupling.peer import Peer
 from p2psip.daemon.log.journal import Journal
-from p2psip.daemon.state.line_files import LineFiles, line_names
+from p2psip.daemon.state.line_files import LineFiles, RemovedLines, line_names
 from p2psip.net.peer_host import PeerHost
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.sip.entities.handling.handlings import HandlingChanged
+
+LineNews = HandlingChanged | LineWithdrawn
+"""What a peer tells of its lines that is to be on disk."""
 
 
 class LineKeeper:
@@ -22,9 +26,12 @@ class LineKeeper:
         self._peer = peer
         self._host = host
         self._journal = journal
+        self._removed = RemovedLines(directory)
 
     def load(self, configuration: OverlayConfiguration) -> list[str]:
-        """Serve the lines that are on disk, and no others; returns what could not be read, in words."""
+        """Serve the lines that are on disk, and no others; returns what could not be read, in words. The records of
+        those that were removed are taken out of the overlay, if nobody knows that they are.
+        """
         names = line_names(self._directory)
         problems: list[str] = []
         for line in self._peer.publisher.lines:
@@ -32,10 +39,15 @@ class LineKeeper:
                 self._host.call(lambda now, name=line.name: self._peer.remove_line(name, now))  # type: ignore[misc]
         for name in names:
             problems += self._load_one(name, configuration)
+        for identity in self._removed.load(configuration):
+            self._host.call(lambda now, identity=identity: self._peer.finish_removal(identity, now))  # type: ignore[misc]
         return problems
 
-    def keep(self, changed: HandlingChanged) -> None:
-        """Write down what the owner of a line has dialled."""
+    def keep(self, changed: LineNews) -> None:
+        """Write down what the owner of a line has dialled, or that the record of one is gone."""
+        if isinstance(changed, LineWithdrawn):
+            self._removed.forget(changed.node)
+            return
         words = "; ".join(changed.handling.in_words()) or "all calls ring"
         self._journal.info("line handles calls otherwise now", user=changed.user, calls=words)
         try:

@@ -1,12 +1,15 @@
 """The lines of a peer on disk: `lines/USER.key`, `.crt`, `.json` with hashes of the phone password, `.calls` with what
-its owner wants of the calls to it, if that is anything, and `.card` with what the directory says of it.
+its owner wants of the calls to it, if that is anything, and `.card` with what the directory says of it. Of a line that
+was removed key and certificate are in `lines/removed` until its record is known to be out of the overlay.
 
 The phone password itself is not kept, and neither is the account password, ever.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -30,6 +33,7 @@ from p2psip.sip.entities.handling.call_handling import CallHandling, QuietHours
 from p2psip.sip.message.digest import Logins
 
 DIRECTORY = "lines"
+REMOVED = "removed"
 
 
 class _Phone(msgspec.Struct, forbid_unknown_fields=True):
@@ -101,8 +105,18 @@ class LineFiles:
         write_file(self.path("crt"), chain_to_pem(identity.chain))
 
     def remove(self) -> None:
-        """Forget the line; the .json first, so that half a line is none."""
-        for ending in ("json", "card", "calls", "crt", "key"):
+        """Forget the line; the .json first, so that half a line is none. What takes its record out of the overlay is
+        put aside, for `RemovedLines`.
+        """
+        for ending in ("json", "card", "calls"):
+            self.path(ending).unlink(missing_ok=True)
+        aside = self.directory / DIRECTORY / REMOVED / secrets.token_hex(8)
+        # On a disk that is full or broken the record is left to die by itself.
+        with contextlib.suppress(OSError):
+            aside.parent.mkdir(mode=0o700, exist_ok=True)
+            for ending in ("key", "crt"):
+                self.path(ending).rename(aside.with_suffix(f".{ending}"))
+        for ending in ("crt", "key"):
             self.path(ending).unlink(missing_ok=True)
 
     def save_handling(self, handling: CallHandling) -> None:
@@ -154,6 +168,40 @@ class LineFiles:
             raise LocalMisuse(f"{self.path('key')} is missing: `p2psip line add {self.name}` makes it anew")
         logins: Logins = phone.logins or {self.name: (phone.ha1s,)}
         return Line(load_identity(self.path("crt"), key, configuration), configuration.instance_name, logins)
+
+
+class RemovedLines:
+    """Lines that are no more, and whose records may be in the overlay still."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is the peer's."""
+        self._directory = directory / DIRECTORY / REMOVED
+        self._known: dict[NodeId, Path] = {}
+
+    def load(self, configuration: OverlayConfiguration) -> list[CertifiedIdentity]:
+        """As whom their records are removed. One that cannot be read, or that no peer would believe, is forgotten."""
+        found: list[CertifiedIdentity] = []
+        for path in sorted(self._directory.glob("*.key")):
+            try:
+                identity = load_identity(path.with_suffix(".crt"), read_key(path), configuration)
+            except LocalMisuse:
+                _forget(path)
+                continue
+            self._known[identity.node_id] = path
+            found.append(identity)
+        return found
+
+    def forget(self, node: NodeId) -> None:
+        """The record is gone."""
+        if (path := self._known.pop(node, None)) is not None:
+            _forget(path)
+
+
+def _forget(key: Path) -> None:
+    # What cannot be deleted is removed once more with the next start.
+    with contextlib.suppress(OSError):
+        key.with_suffix(".crt").unlink(missing_ok=True)
+        key.unlink(missing_ok=True)
 
 
 def files_of(state: PeerState, user: str) -> tuple[str, LineFiles]:

@@ -288,6 +288,7 @@ class InternetSites:
         return site
 
     def _start(self, site: InternetSite) -> None:
+        leaving = site.peer.publisher.leaving if site.starts else []
         site.starts += 1
         machine = site.machine
         identity = identity_of(self.seed, site.name, is_full_size=self._is_full_size)
@@ -322,6 +323,8 @@ class InternetSites:
         driver.listen_phones([Address(host, PHONE_PORT) for host in machine.hosts])
         for line in site.lines:
             driver.call(lambda now, line=line: peer.add_line(line, now))  # type: ignore[misc]
+        for each in leaving:
+            driver.call(lambda now, each=each: peer.finish_removal(each, now))  # type: ignore[misc]
         if site.kept is not None:
             snapshot, date = site.kept
             elapsed_s = max(0.0, wall.date(machine.now) - date)

@@ -129,6 +129,8 @@ class SimulatedPeers:
         new = self.add(number, old.host.store, contacts=contacts)
         for line in old.peer.publisher.lines:
             new.call(lambda now, line=line: new.peer.add_line(line, now))  # type: ignore[misc]
+        for each in old.peer.publisher.leaving:
+            new.call(lambda now, each=each: new.peer.finish_removal(each, now))  # type: ignore[misc]
         new.call(lambda now: new.peer.restore(snapshot, 1.0, now))
         new.phones = old.phones
         for phone in new.phones.values():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import stat
 from pathlib import Path
 
 import pytest
 
 from p2psip.coupling.line import Line
+from p2psip.coupling.line_records.withdrawals import LineWithdrawn
 from p2psip.daemon.lines.line_keeper import LineKeeper
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.state.line_files import LineFiles
+from p2psip.reload.security.roles import Identity
 from p2psip.sim.membership import OVERLAY, Club, key, node_id
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
@@ -48,6 +52,9 @@ class FakePeer:
     def remove_line(self, name: str, now: float) -> None:
         self.told.append("remove")
         del self.publisher.served[name]
+
+    def finish_removal(self, identity: Identity, now: float) -> None:
+        self.told.append(f"remove the record of {identity.node_id}")
 
     def handle_calls(self, name: str, handling: CallHandling, now: float) -> None:
         self.told.append("calls")
@@ -88,8 +95,37 @@ def test_lines_are_served_as_their_files_say(keeper: LineKeeper, peer: FakePeer,
     assert peer.told == ["add", "calls"]
     files.remove()
     load(keeper)
-    assert peer.told == ["add", "calls", "remove"]
+    assert peer.told == ["add", "calls", "remove", f"remove the record of {node_id(2)}"]
     assert not files.path("calls").exists()
+    assert files.key() is None
+
+
+def test_the_record_of_a_line_that_was_removed_goes_at_the_next_start(
+    keeper: LineKeeper, peer: FakePeer, files: LineFiles
+) -> None:
+    """While the peer did not run, or was killed before anybody had taken the removal."""
+    files.remove()
+    aside = files.directory / "lines" / "removed"
+    assert {each.suffix: stat.S_IMODE(each.stat().st_mode) for each in aside.iterdir()}[".key"] == 0o600
+    for _ in range(2):
+        load(keeper)
+    assert peer.told == 2 * [f"remove the record of {node_id(2)}"]
+    keeper.keep(LineWithdrawn(node_id(3)))
+    assert len(list(aside.iterdir())) == 2
+    keeper.keep(LineWithdrawn(node_id(2)))
+    assert list(aside.iterdir()) == []
+    load(keeper)
+    assert len(peer.told) == 2
+
+
+def test_what_takes_no_record_out_is_forgotten(keeper: LineKeeper, peer: FakePeer, files: LineFiles) -> None:
+    """A line without a certificate, as of an enrollment that failed; and a key that cannot be read."""
+    files.path("crt").unlink()
+    files.remove()
+    aside = files.directory / "lines" / "removed"
+    aside.joinpath("0123.key").write_text("damaged")
+    assert load(keeper) == []
+    assert (peer.told, list(aside.iterdir())) == ([], [])
 
 
 def test_what_is_dialled_is_there_again(keeper: LineKeeper, peer: FakePeer, files: LineFiles) -> None:
@@ -118,5 +154,5 @@ def test_wishes_that_cannot_be_read_do_not_silence_the_line(
 
 def test_a_disk_that_takes_nothing_ends_nothing(keeper: LineKeeper, files: LineFiles) -> None:
     files.remove()
-    files.directory.joinpath("lines").rmdir()
+    shutil.rmtree(files.directory / "lines")
     keeper.keep(HandlingChanged("alice", CallHandling(always="bob")))

@@ -94,6 +94,18 @@ def test_what_users_do() -> None:
     assert (outcome.lookups, outcome.lookups_found) == (1, 1)
 
 
+@pytest.mark.parametrize("world", ["direct", "internet"])
+def test_who_gives_up_a_line_at_a_peer_that_dies_before_it_has_said_so(world: str) -> None:
+    """The peer has just begun, and is not in the overlay yet; its next life says it."""
+    outcome = played(
+        Happening(what="power", who=("p1",), at_s=2.0, for_s=4.0),
+        Happening(what="remove", who=("u1",), at_s=6.01),
+        Happening(what="power", who=("p1",), at_s=6.02, for_s=4.0),
+        scenario=replace(SMALL, world=world),  # type: ignore[arg-type]
+    )
+    assert happened(outcome)[2:] == ["u1: without a line", "p1: without power, for 4 s", "p1: back"]
+
+
 @pytest.mark.parametrize("topology", ["CHORD-RELOAD", "one-hop"])
 def test_a_seed_plays_the_same_and_another_another(topology: str) -> None:
     scenario = Scenario(
