@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from p2psip.sip.entities.agents.agent_table import AgentTable
+from p2psip.sip.entities.agents.state_agent import StateAgent
 from p2psip.sip.entities.conference.by_room import ByRoom
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.by_domain import ByDomain, BySharedDomain, ForLinesAlone, GuestsLearnNothing
@@ -41,6 +42,7 @@ def resolvers_of(
     ways: Ways,
     tokens: Tokens,
     handlings: Handlings,
+    state: StateAgent,
     ringing: Callable[[str], int | None],
     more: Sequence[Resolver],
 ) -> tuple[Resolver, ...]:
@@ -56,7 +58,7 @@ def resolvers_of(
         InDialog(config),
         ByPlace(config, tokens),
         *more,
-        ByRoom(config),
+        ByRoom(config, state),
         ForLinesAlone(ByEmergency(config)),
         ForLinesAlone(ByDialPlan(config)),
         ForLinesAlone(ByGateway(config, trunks)),

@@ -26,6 +26,7 @@ from p2psip.sip.entities.callers.authentication import Authentication
 from p2psip.sip.entities.callers.caller import UNKNOWN, Caller
 from p2psip.sip.entities.callers.verification import Identified, Verification
 from p2psip.sip.entities.calls import Calls, Goodbyes, call_key
+from p2psip.sip.entities.conference.room_caller import RoomHeard
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.by_domain import refusal_of
 from p2psip.sip.entities.domains.dns_answers import Records
@@ -121,16 +122,8 @@ class SipServer:
         self._answers = OwnAnswers(config, self._layer, self._bindings, self.state.allowed_events)
         self._call_watch = CallWatch(self.state)
         self._guard = CallGuard(config, rng, queue)
-        self._resolvers = resolvers_of(
-            config,
-            self._agents,
-            self.trunks,
-            self._ways,
-            self._tokens,
-            handlings,
-            lambda user: ringing_for(user, self._proxy.contexts),
-            resolvers,
-        )
+        known = (config, self._agents, self.trunks, self._ways, self._tokens, handlings, self.state)
+        self._resolvers = resolvers_of(*known, lambda user: ringing_for(user, self._proxy.contexts), resolvers)
         engine = RtpEngine(config.media_engine, rng, queue=queue) if config.media_engine else None
         self.relay = Relay(rng, engine=engine, queue=queue)
         """Of calls whose media goes through here. Who has a datagram for it may give it to it at once."""
@@ -363,6 +356,8 @@ class SipServer:
                     self._ready.append(replace(effect, token=TOKEN_STEP * token))
                 case JoinCall(call, target):
                     self._proxy.join(call, target, now)
+                case RoomHeard(room, heard):
+                    self.state.note_room(room, heard, now)
                 case _:
                     self._ready.append(effect)
         said = (*wishes.said, *self.state.drain(), *self._guard.said())

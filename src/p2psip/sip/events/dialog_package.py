@@ -23,11 +23,14 @@ class DialogPackage:
     content_type = DIALOG_INFO
     interval_s = 1.0
     """3.10: "not faster than once per second" for one subscription, but for the first."""
-    is_private = False
 
     def __init__(self, domain: str, calls: LineCalls) -> None:
         self._domain = domain
         self._calls = calls
+
+    def may_watch(self, watcher: str, line: str, *, is_permitted: bool) -> bool:
+        """packages.EventPackage"""
+        return is_permitted
 
     def document(self, line: str, version: int, *, sees_calls: bool) -> bytes:
         """packages.EventPackage"""

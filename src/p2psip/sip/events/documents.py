@@ -1,4 +1,4 @@
-"""XML documents about lines: read without trust, and with other names in them (RFC 3863, RFC 4235).
+"""XML documents about lines: read without trust, and with other names in them (RFC 3863, 4235, 4575).
 
 What is in them comes from phones and from other peers. So there is no DOCTYPE, no entity is expanded, nothing is
 fetched, and a document has a bound.
@@ -16,9 +16,10 @@ from p2psip.sip.message.uri import SipUri, escape_user, parse_uri
 
 PIDF = "application/pidf+xml"
 DIALOG_INFO = "application/dialog-info+xml"
+CONFERENCE_INFO = "application/conference-info+xml"
 MESSAGE_SUMMARY = "application/simple-message-summary"
 
-_XML = frozenset({PIDF, DIALOG_INFO})
+_XML = frozenset({PIDF, DIALOG_INFO, CONFERENCE_INFO})
 _URI_ATTRIBUTES = ("entity", "uri")
 _URI_ELEMENTS = frozenset({"identity", "contact"})
 _ACCOUNT = "Message-Account:"

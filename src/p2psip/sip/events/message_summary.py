@@ -23,7 +23,6 @@ class MessageSummaryPackage:
     name = "message-summary"
     content_type = MESSAGE_SUMMARY
     interval_s = 1.0
-    is_private = True
 
     def __init__(self, domain: str) -> None:
         self._domain = domain
@@ -38,6 +37,10 @@ class MessageSummaryPackage:
     def forget(self, line: str) -> None:
         """There is no such line any more."""
         self._counts.pop(line, None)
+
+    def may_watch(self, watcher: str, line: str, *, is_permitted: bool) -> bool:
+        """packages.EventPackage: nobody but the line itself."""
+        return watcher == line
 
     def document(self, line: str, version: int, *, sees_calls: bool) -> bytes:
         """packages.EventPackage"""

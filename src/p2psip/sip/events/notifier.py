@@ -39,6 +39,8 @@ class EndReason(enum.Enum):
     DEACTIVATED = "deactivated"
     """The server stops: subscribe anew at once."""
     TIMEOUT = "timeout"
+    REJECTED = "rejected"
+    """Its watcher may not know any more: do not come again."""
     NORESOURCE = "noresource"
     """There is no such line any more: do not come again."""
 
@@ -131,6 +133,9 @@ class Notifier:
         """The state of a line is another one."""
         for key in tuple(self._of_line.get((package, line), ())):
             subscription = self._subscriptions[key]
+            if not self._permits(subscription.package, subscription.watcher, line):
+                self._end(subscription, EndReason.REJECTED, now)
+                continue
             subscription.has_news = True
             self._tell_news(subscription, now)
 
@@ -217,10 +222,12 @@ class Notifier:
             return EventAnswer(406, (("Accept", package.content_type),))
         if watcher is None:
             return EventAnswer(403, phrase="Who watches must say who it is")
-        is_owner = watcher.name == line
-        if not is_owner and (package.is_private or not self._rules.permit(watcher.name, line)):
+        if not self._permits(package, watcher, line):
             return EventAnswer(403, phrase=f"{watcher.name} may not watch {package.name} of {line}")
         return None
+
+    def _permits(self, package: EventPackage, watcher: Watcher, line: str) -> bool:
+        return package.may_watch(watcher.name, line, is_permitted=self._rules.permit(watcher.name, line))
 
     def _refresh(self, request: Request, event: Event, expires_s: int, now: float) -> EventAnswer:
         subscription = self._subscriptions.get(DialogId.of_request(request))
@@ -246,7 +253,7 @@ class Notifier:
 
     def _end(self, subscription: _Subscription, why: EndReason, now: float) -> None:
         self._forget(subscription)
-        self._send(subscription, f"terminated;reason={why.value}", now)
+        self._send(subscription, f"terminated;reason={why.value}", now, is_told=why is not EndReason.REJECTED)
 
     def _forget(self, subscription: _Subscription) -> None:
         key, place = subscription.dialog.id, (subscription.package.name, subscription.line)
@@ -278,16 +285,18 @@ class Notifier:
         left_s = max(1, round(subscription.expires_at - now))
         self._send(subscription, f"active;expires={left_s}", now)
 
-    def _send(self, subscription: _Subscription, state: str, now: float) -> None:
-        package = subscription.package
-        body = package.document(subscription.line, subscription.version, sees_calls=subscription.watcher.sees_calls)
-        subscription.version += 1
+    def _send(self, subscription: _Subscription, state: str, now: float, *, is_told: bool = True) -> None:
+        package, line = subscription.package, subscription.line
         fields: list[tuple[str, object]] = [
             ("Event", subscription.event),
             ("Subscription-State", state),
-            ("Contact", self._contact(subscription.line)),
-            ("Content-Type", package.content_type),
+            ("Contact", self._contact(line)),
         ]
+        body = b""
+        if is_told:
+            body = package.document(line, subscription.version, sees_calls=subscription.watcher.sees_calls)
+            subscription.version += 1
+            fields.append(("Content-Type", package.content_type))
         request = subscription.dialog.request("NOTIFY", fields, body)
         self._effects.append(SendNotify(subscription.dialog.id, request))
 

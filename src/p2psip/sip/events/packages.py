@@ -6,14 +6,15 @@ from typing import Protocol
 
 
 class EventPackage(Protocol):
-    """One kind of state that lines have."""
+    """One kind of state that lines have, or rooms, whose numbers stand in the place of lines."""
 
     name: str
     content_type: str
     interval_s: float
     """A change is not told sooner after the last one (section 5.4.10)."""
-    is_private: bool
-    """True if nobody but the line itself may know."""
+
+    def may_watch(self, watcher: str, line: str, *, is_permitted: bool) -> bool:
+        """Whether a user may know; `is_permitted` if the operator's rules let him watch the line, as it may itself."""
 
     def document(self, line: str, version: int, *, sees_calls: bool) -> bytes:
         """The state of a line now, for the NOTIFY with this number of a subscription."""

@@ -57,7 +57,6 @@ class PresencePackage:
     interval_s = 5.0
     """RFC 3856 6.10: "a PA SHOULD NOT generate notifications for a single presentity at a rate of more than once every
     five seconds"."""
-    is_private = False
 
     def __init__(self, domain: str) -> None:
         self._domain = domain
@@ -77,6 +76,10 @@ class PresencePackage:
         if published is not None:
             self._published[line] = published
         return before != published
+
+    def may_watch(self, watcher: str, line: str, *, is_permitted: bool) -> bool:
+        """packages.EventPackage"""
+        return is_permitted
 
     def document(self, line: str, version: int, *, sees_calls: bool) -> bytes:
         """packages.EventPackage"""

@@ -297,7 +297,7 @@ def test_events_of_oneself(world, alice, event, status):
     response = ask(alice, "alice", event)[1]
     assert response.status == status
     if status == 489:
-        assert response.fields.first("allow-events") == "dialog, presence, message-summary"
+        assert response.fields.first("allow-events") == "dialog, presence, message-summary, conference"
 
 
 def test_an_event_that_the_server_does_not_know_is_for_the_phone(alice, bob):

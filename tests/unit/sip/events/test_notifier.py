@@ -28,6 +28,9 @@ class Weather:
     def __init__(self) -> None:
         self.state = "sun"
 
+    def may_watch(self, watcher: str, line: str, *, is_permitted: bool) -> bool:
+        return watcher == line if self.is_private else is_permitted
+
     def document(self, line: str, version: int, *, sees_calls: bool) -> bytes:
         return f"{line} {version} {self.state} {sees_calls}".encode()
 

@@ -346,7 +346,9 @@ class Call(abc.ABC):
         MUST contain a SIPS URI as well"; 12.1.1 says the same of who is called.
         """
         contact = self._wiring.config.contact
-        return NameAddr(contact.replace(scheme="sips", params=()) if self._is_secure else contact)
+        params = (("isfocus", None),) if self._wiring.config.is_focus else ()
+        uri = contact.replace(scheme="sips", params=()) if self._is_secure else contact
+        return NameAddr(uri, params=params)
 
     @property
     @abc.abstractmethod

@@ -11,6 +11,7 @@ from p2psip.sip.entities.agents.agent_requests import Alarm, Wiring
 from p2psip.sip.entities.agents.call import Call
 from p2psip.sip.entities.agents.types import CallId, EndedBy, Ending, IncomingCall
 from p2psip.sip.entities.bodies import is_readable
+from p2psip.sip.entities.gate.identity import asserted
 from p2psip.sip.message.build import make_response, phrase_of
 from p2psip.sip.message.headers import Reason
 from p2psip.sip.message.message import Request
@@ -45,7 +46,8 @@ class CallIn(Call):
             return
         self._body, self._is_ringing = body, True
         self._ring(now)
-        self._wiring.effects.append(IncomingCall(self.number, self.invite.from_, self._called))
+        user = asserted(self.invite, self._wiring.config.contact.host)
+        self._wiring.effects.append(IncomingCall(self.number, self.invite.from_, self._called, user))
         config = self._wiring.config
         self._wiring.set_timer(self.number, Alarm.RING, now + config.ring_s_max)
         if config.auto_answer_s is not None:

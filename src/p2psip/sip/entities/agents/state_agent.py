@@ -16,6 +16,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import ASSERTED
 from p2psip.sip.entities.questions import Target
 from p2psip.sip.entities.registrar.bindings import Bindings
+from p2psip.sip.events.conference_package import ConferencePackage, RoomPeople
 from p2psip.sip.events.dialog_package import DialogPackage
 from p2psip.sip.events.documents import line_uri
 from p2psip.sip.events.line_calls import LineCall, LineCalls
@@ -37,7 +38,9 @@ from p2psip.sip.transports.hops import LocalHop, UdpHop
 from p2psip.sip.transports.layer import LOCAL_ADDRESS, Listener, TransportLayer
 
 EVENTS = frozenset({DialogPackage.name, PresencePackage.name, MessageSummaryPackage.name})
-"""The packages that a line's peer answers for. What others a phone may know is asked of the phone."""
+"""The packages that a line's peer answers for. What others a phone may know is asked of the phone; `conference` is of
+rooms, of which the peer of a phone that is in knows who is (conference/by_room.py).
+"""
 
 _SERVER = Address("127.0.0.1", 0)
 """The server of this process. No URI names a port 0: nobody takes it for a place to connect to (RFC 3261 18.1.1)."""
@@ -77,7 +80,8 @@ class StateAgent:
         self._calls = LineCalls(config.events.calls_per_line)
         self._presence = PresencePackage(config.realm)
         self._messages = MessageSummaryPackage(config.realm)
-        packages = (DialogPackage(config.realm, self._calls), self._presence, self._messages)
+        self._rooms = ConferencePackage(config.realm)
+        packages = (DialogPackage(config.realm, self._calls), self._presence, self._messages, self._rooms)
         self._notifier = Notifier(packages, WatchRules(config.watchers), config.events, config.peer_side, queue)
         self._publications = Publications(self._presence, config.events, queue)
         self._said: list[FromAgent] = []
@@ -123,6 +127,16 @@ class StateAgent:
         if self._messages.note(line, counts):
             self._notifier.changed(MessageSummaryPackage.name, line, now)
         self._run(now)
+
+    def note_room(self, room: str, people: RoomPeople, now: float) -> None:
+        """Who is in a room that phones of this peer are in, or were in until now."""
+        if self._rooms.note(room, people):
+            self._notifier.changed(ConferencePackage.name, room, now)
+            self._run(now)
+
+    def room_of(self, line: str, called: str) -> str | None:
+        """conference_package.ConferencePackage"""
+        return self._rooms.room_of(line, called)
 
     def remove_line(self, line: str, now: float) -> None:
         """There is no such line any more."""

@@ -26,7 +26,8 @@ class AgentConfig:
     """Who the agent is, where its server is, and how it behaves.
 
     `contact` is what others reach it at. All requests go to `server` if `is_tethered`; else those within a dialog
-    follow its route set, as RFC 3261 wants. Without `auto_answer_s` its user answers. So he does for requests of the
+    follow its route set, as RFC 3261 wants. One that `is_focus` says so in its Contact (RFC 3840): of it phones ask who
+    else is in. Without `auto_answer_s` its user answers. So he does for requests of the
     methods `passes` within a call (AskedWithin).
     """
 
@@ -38,6 +39,7 @@ class AgentConfig:
     auth_user: str = ""
     password: str = field(default="", repr=False)
     is_tethered: bool = False
+    is_focus: bool = False
     passes: tuple[str, ...] = ()
     auto_answer_s: float | None = None
     calls_max: int = 4
@@ -141,6 +143,8 @@ class IncomingCall(Effect):
     call: CallId
     caller: NameAddr
     called: SipUri
+    user: str = ""
+    """The user of our domain who has proved to call, as our server says (RFC 3325)."""
 
 
 @dataclass(frozen=True, slots=True)

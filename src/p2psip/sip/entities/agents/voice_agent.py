@@ -43,6 +43,7 @@ class VoiceAgent:
         call_s_max: float,
         auto_answer_s: float | None = None,
         passes: tuple[str, ...] = (),
+        is_focus: bool = False,
         media: CallMedia | None = None,
     ) -> None:
         """So many calls at once, each for so many seconds at most: a phone that dies says no BYE. With `media` that
@@ -55,6 +56,7 @@ class VoiceAgent:
             listeners=(Listener("UDP", LOCAL_ADDRESS),),
             is_tethered=True,
             passes=passes,
+            is_focus=is_focus,
             auto_answer_s=auto_answer_s,
             calls_max=calls_max,
             call_s_max=call_s_max,

@@ -36,6 +36,7 @@ from p2psip.sip.entities.conference.room_terms import CLOSED, LEAVES, ROOM_PARAM
 from p2psip.sip.entities.conference.roster import METHOD, read_roster, shown_name
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import ASSERTED
+from p2psip.sip.events.conference_package import RoomPeople
 from p2psip.sip.message.headers import NameAddr
 from p2psip.sip.message.uri import SipUri, escape_user
 
@@ -91,12 +92,21 @@ class RoomSeen:
     """That by which one of them has come to the mixer; "" while there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoomHeard(Effect):
+    """Who is in a room has changed, as far as its mixer says; without anybody here no phone of this peer is in."""
+
+    room: str
+    people: RoomPeople
+
+
 @dataclass(slots=True)
 class _Guest:
     """A phone that is in a room, or wants to be."""
 
     room: str
     who: str
+    line: str
     is_answered: bool = False
     calls: CallId | None = None
     """The call to the mixer."""
@@ -125,6 +135,8 @@ class RoomCaller(VoiceAgent):
         """By the calls of their phones."""
         self._phones: dict[CallId, CallId] = {}
         """By the call to a mixer the call of the phone."""
+        self._heard: dict[str, RoomPeople] = {}
+        """What was told last of each room."""
         self._is_closed = False
         self._attempts = itertools.count(1)
         contact, performance = SipUri(config.realm, CALLER), Performance(bridges=True)
@@ -136,6 +148,7 @@ class RoomCaller(VoiceAgent):
             calls_max=2 * PHONES_MAX,
             call_s_max=CALL_S_MAX,
             passes=(METHOD,),
+            is_focus=True,
             media=self._bridges,
         )
 
@@ -171,14 +184,15 @@ class RoomCaller(VoiceAgent):
         match effect:
             case IncomingCall(call) if self._is_closed:
                 self._agent.reject(call, CLOSED, now, LEAVES.text)
-            case IncomingCall(call, caller, called):
-                self._guests[call] = guest = _Guest(called.user_name, _name(caller))
+            case IncomingCall(call, caller, called, user):
+                self._guests[call] = guest = _Guest(called.user_name, _name(caller), user.lower())
                 self._call(call, guest, now)
             case CallEstablished(call) if call in self._phones:
                 self._came_in(self._phones[call], now)
             case CallEstablished(call):
                 self._guests[call].is_answered = True
                 self._join(call)
+                self._hear_of(self._guests[call].room)
             case MediaChanged(call, _, agreement) if call in self._guests:
                 self._held(call, self._guests[call], is_held=not agreement.direction.sends)
             case AnsweredWithin(call, _, status) if status in GONE:
@@ -190,6 +204,7 @@ class RoomCaller(VoiceAgent):
             case AskedWithin(call, _, request):
                 if (phone := self._phones.get(call)) is not None:
                     self._guests[phone].people = read_roster(request.body)
+                    self._hear_of(self._guests[phone].room)
                 self._agent.answer_within(effect, 200, now)
 
     def _call(self, phone: CallId, guest: _Guest, now: float) -> None:
@@ -280,12 +295,29 @@ class RoomCaller(VoiceAgent):
         else:
             self._due.set(phone, now + AGAIN_S, "call the room again")
 
+    def _hear_of(self, room: str) -> None:
+        """Who is in may be others now. While no mixer says so they are those of before, but for who is here."""
+        guests = [guest for guest in self._guests.values() if guest.room == room and guest.is_answered]
+        before = self._heard.pop(room, RoomPeople())
+        people = RoomPeople()
+        if guests:
+            here = {guest.line: guest.who for guest in guests if guest.line}
+            gone = [who for line, who in before.here.items() if line not in here]
+            known = tuple(name for name in before.names if name not in gone)
+            names = max((guest.people for guest in guests), key=len) or known
+            people = RoomPeople((*names, *(who for who in here.values() if who not in names)), here)
+            self._heard[room] = people
+        if people != before:
+            self._effects.append(RoomHeard(room, people))
+
     def _gone(self, phone: CallId, now: float) -> None:
         self._due.cancel(phone)
         guest = self._guests.pop(phone, None)
         if guest is not None and guest.calls is not None:
             del self._phones[guest.calls]
             self._agent.hang_up(guest.calls, now)
+        if guest is not None:
+            self._hear_of(guest.room)
 
 
 def _name(caller: NameAddr) -> str:
