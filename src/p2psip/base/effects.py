@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from p2psip.base.frozen import frozen
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 
 C = TypeVar("C")
@@ -24,7 +25,7 @@ class Effect:
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ask(Effect):
     """A question to the outside, answered through `handle_answer(token, answer, now)`.
 
@@ -51,7 +52,7 @@ class CancelAsk(Effect):
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Note(Effect):
     """Something that an operator may want to read: an event in a few words, and its facts."""
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from p2psip.base.effects import Effect, Note
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.coupling.stream_links import StreamLinks
@@ -95,7 +96,7 @@ def is_call_flow(flow: int) -> bool:
     return flow < -FLOWS_FROM
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WriteRecord(Effect):
     """Send a record over a link."""
 
@@ -158,7 +159,7 @@ class MessageHeard:
     message: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FrameHeard:
     """A frame of media has come."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from p2psip.base.errors import RemoteProtocolError
+from p2psip.base.frozen import frozen
 
 VERSION = 2
 _FIXED = struct.Struct("!BBHII")
@@ -16,7 +16,7 @@ class MalformedRtp(RemoteProtocolError):
     """These bytes are no RTP packet."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RtpPacket:
     """An RTP packet (section 5.1). The contents of a header extension and of padding are not kept."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from p2psip.base.errors import RemoteProtocolError
+from p2psip.base.frozen import frozen
 
 SIZE_MAX = 64 * 1024
 LINES_MAX = 1000
@@ -33,7 +34,7 @@ class Origin:
         return f"{self.username} {self.session_id} {self.session_version} {network(self.address)}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attribute:
     """a=: a property (without a value) or a value (section 5.13)."""
 

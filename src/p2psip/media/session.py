@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.base.timers import Deadline, earliest
 from p2psip.media.g711 import CODECS, SAMPLE_RATE_HZ
 from p2psip.media.latch import Latch
@@ -26,7 +27,7 @@ BACKLOG_MAX_S = 0.2
 """A driver that is later than this has slept: what was due meanwhile is not sent."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendRtp(Effect):
     """Send this datagram from our media address `local`."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.base.rto import STUN_RTO, RoundTripEstimator
 from p2psip.base.timers import Deadline, Timers
 
@@ -22,7 +23,7 @@ RTO_KEPT_S: Final = 600.0
 last 10 minutes"."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How often a request goes out, and how long its answer is waited for (6.2.1, 6.2.2)."""
 
@@ -34,7 +35,7 @@ class Patience:
     """Ti."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resend(Effect):
     """Send this request, for the first time or again."""
 

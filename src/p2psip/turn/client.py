@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.stun.attributes import (
     ADDITIONAL_ADDRESS_FAMILY,
@@ -66,7 +67,7 @@ _KNOWN: Final = frozenset(AttributeType)
 _ANSWERS: Final = frozenset((MessageClass.SUCCESS, MessageClass.ERROR))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Asked:
     """A request: what it is about, and how often it was challenged."""
 

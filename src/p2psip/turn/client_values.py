@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.stun.attributes import Icmp
 
 
@@ -47,7 +48,7 @@ class NotPermitted(Effect):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RelayedData(Effect):
     """Data of a peer."""
 

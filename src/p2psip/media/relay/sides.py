@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.media.latch import Latch
 from p2psip.media.negotiation import Address, Direction
 from p2psip.media.relay.description import MediaLine
@@ -22,7 +23,7 @@ from p2psip.media.relay.tally import Tally
 PAST = -math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendFrom(Effect):
     """Send this datagram from our port, at the address `host` by which the phone knows us."""
 
@@ -32,7 +33,7 @@ class SendFrom(Effect):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendFrame(Effect):
     """Send this frame over a path to another peer."""
 

@@ -30,6 +30,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from p2psip.base.frozen import frozen
 from p2psip.base.rto import DATAGRAM_RTO, RoundTripEstimator
 from p2psip.reload.link.congestion import Window
 from p2psip.reload.link.framing import (
@@ -111,7 +112,7 @@ class _Outgoing:
         return len(self.message) > NARROW_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Transmission:
     outgoing: _Outgoing
     sent_at: float

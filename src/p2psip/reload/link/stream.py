@@ -11,8 +11,9 @@ the one end is slow just then, takes a neighbour out of the ring.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from p2psip.base.frozen import frozen
 from p2psip.base.rto import STREAM_RTO
 from p2psip.reload.link.framing import frame_data, is_before
 from p2psip.reload.link.link import Late, Link, LinkState, Unacknowledged
@@ -31,7 +32,7 @@ KEPT_BYTES_MAX = 128 * 1024
 """Of messages that are not acknowledged: more than that is in flight on a link that has long been too slow."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Sent:
     message: bytes
     """Empty if it is not kept."""

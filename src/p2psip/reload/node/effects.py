@@ -19,7 +19,7 @@ from p2psip.reload.wire.contents import ErrorCode
 from p2psip.reload.wire.link_messages import OverlayLinkType
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LinkUp:
     """What the driver tells of a connection that is up, dialled or accepted: an overlay link, or one by AppAttach."""
 
@@ -58,7 +58,7 @@ class RequestRefused(RequestFailed):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done(Effect):
     """A command is over. `context` is what its caller gave; `result` is its answer, or why there is none."""
 

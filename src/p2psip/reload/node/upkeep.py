@@ -35,7 +35,7 @@ from p2psip.reload.wire.topology_messages import JoinReq, LeaveReq, RouteQueryRe
 KEEPS_ALIVE: Final = MessageExtension(MessageExtensionType.KEEPS_ALIVE, False, b"")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TellContext:
     """A request of the topology's own, and what it wants back with its outcome."""
 

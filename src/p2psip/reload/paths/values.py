@@ -71,7 +71,7 @@ class Candidate(NamedTuple):
         return f"{self.address} ({'TLS' if self.is_stream else 'DTLS'})"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Parameters:
     """What one end says of itself in an Attach or AppAttach (6.5.1.1, 6.5.2.1), as far as it concerns the path.
 
@@ -123,7 +123,7 @@ class Parameters:
 NOTHING_SAID: Final = Parameters(b"", b"", b"", ())
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Session:
     """One attempt to have a path, and what it is for.
 
@@ -287,7 +287,7 @@ ROUTER_SPARE: Final = 0
 """The number of the further port from which the router is asked; those of surveys begin at 1."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendSpare(Effect):
     """Send this from a further UDP port of the address from which `remote` is reached; `spare` is its number.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.transport.request import TRANSMISSIONS_MAX
 from p2psip.reload.wire.contents import MessageCode
@@ -33,7 +34,7 @@ class Connect(Action):
     via: NodeId | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tell(Action):
     """Send a request of the topology's own to `node`, which we are linked with; nothing if that link has gone by then.
 

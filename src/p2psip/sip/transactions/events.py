@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from p2psip.base.frozen import frozen
 from p2psip.sip.message.message import Request, Response
 from p2psip.sip.transports.arrivals import FlowDown
 from p2psip.sip.transports.hops import Source
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestArrived:
     """A new request, to be answered with `respond(transaction, ...)`.
 
@@ -32,7 +33,7 @@ class AckArrived:
     source: Source
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseArrived:
     """A response to a request of ours; `context` is what its sender has given with it, here and below."""
 
@@ -58,7 +59,7 @@ class TransactionFailed:
     context: object = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TransactionEnded:
     """A transaction is forgotten; nothing more comes of it."""
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2psip.base.address import Address
+from p2psip.base.frozen import frozen
 from p2psip.sip.transports.hops import FlowTransport
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Datagram:
     """A datagram came in at `local`, an own address."""
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.sip.transports.hops import StreamTransport
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendUdp(Effect):
     """Send a UDP datagram from the listener at `local`."""
 

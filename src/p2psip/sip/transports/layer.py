@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from p2psip.base.address import Address, without_zone
 from p2psip.base.effects import Effect, Note
+from p2psip.base.frozen import frozen
 from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.media.relay.policy import network_of
 from p2psip.sip.message.errors import BadMessage
@@ -61,7 +62,7 @@ class Listener:
     local: Address
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MessageArrived:
     """A message came in; a request's Via is stamped already."""
 

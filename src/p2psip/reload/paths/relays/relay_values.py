@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Effect
+from p2psip.base.frozen import frozen
 from p2psip.turn.client_values import Loss
 
 # Of an address that a relay lends us
@@ -30,7 +31,7 @@ class DropRelayed(Effect):
     relayed: Address
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RelayedCame(Effect):
     """This has come to a relayed address, as if to the port that is its base."""
 
@@ -39,7 +40,7 @@ class RelayedCame(Effect):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RelayedGoes:
     """A datagram is to go from a relayed address."""
 
@@ -127,7 +128,7 @@ class RelayPortOpened:
     is_open: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AtRelayPort:
     """A datagram has come to a port of our relay."""
 

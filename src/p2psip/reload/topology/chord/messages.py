@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.wire.contents import MessageCode
 from p2psip.reload.wire.language.codec import Struct, Vector, When, structure
@@ -17,7 +17,7 @@ NEIGHBORS_HEARD_MAX = 128
 """As many of each list of an Update are looked at: no Finger Table has more entries."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NeighborView:
     """What an Update says: the sender's neighbours, and its fingers if it is a full one."""
 

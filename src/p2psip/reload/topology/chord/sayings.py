@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.topology.actions import Action
 
@@ -15,7 +16,7 @@ class AskForUpdate(Action):
     node: NodeId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SendUpdate(Action):
     """Tell `node` our view of the ring; with `is_full`, the fingers too (section 10.7)."""
 

@@ -10,11 +10,11 @@ stand in a table, and one that is new is one line more in `agents_of` (own_agent
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from p2psip.base.address import Address
 from p2psip.base.effects import Ask, CancelAsk, Effect
+from p2psip.base.frozen import frozen
 from p2psip.base.timers import Deadline, earliest
 from p2psip.sip.entities.agents.types import MediaReleased, ToServer
 from p2psip.sip.transports.arrivals import Arrival, FromAgent
@@ -75,7 +75,7 @@ class OrderedAgent(Protocol):
         """Do it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AgentWishes:
     """What agents want: these messages taken by the server, these effects done by whoever drives it."""
 
