@@ -51,7 +51,7 @@ from p2psip.coupling.numbers.dundi_numbers import DundiNumbers, NumberContext
 from p2psip.coupling.numbers.gateways import Gateways, GatewaysKnown
 from p2psip.coupling.other_ways import OtherWays
 from p2psip.coupling.peer_flows import FlowOver, PeerFlows, PlaceContext, flow_of, is_peer_flow, link_of
-from p2psip.coupling.peer_news import BindingsToKeep, MessagesCounted, Stopped
+from p2psip.coupling.peer_news import BYTES_THAT_LEAVE, BindingsToKeep, MessagesCounted, Stopped
 from p2psip.coupling.server_questions import OverlayAnswers, ServerAsks, ServerCancels, of_server
 from p2psip.coupling.services.rooms import Rooms
 from p2psip.coupling.services.service_users import ServiceUsers
@@ -407,9 +407,15 @@ class Peer(OperatorEnquiries):
 
     def _carry(self, now: float) -> None:
         """What one part says goes to the others, until all are quiet."""
-        while effects := self._collect():
-            for effect in effects:
-                self._handle(effect, now)
+        are_quiet = False
+        while not are_quiet:
+            are_quiet = True
+            for effect in self._collect():
+                if type(effect) in BYTES_THAT_LEAVE:
+                    self._effects.append(effect)
+                else:
+                    are_quiet = False
+                    self._handle(effect, now)
 
     def _collect(self) -> list[Effect]:
         """What the parts want now."""
