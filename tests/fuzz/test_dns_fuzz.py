@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,7 @@ URIS = st.sampled_from(
 )
 
 
+@pytest.mark.long
 @given(URIS, st.lists(ANSWERS, max_size=12), st.integers(), st.booleans())
 def test_a_search_ends_whatever_dns_says(uri: str, answers: list[Records], seed: int, has_ipv6: bool) -> None:
     doors = OtherDomains(calls_out=True)

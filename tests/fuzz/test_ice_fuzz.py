@@ -189,6 +189,7 @@ class _Node:
                 self.open.discard(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(times(6)))
 def test_paths_outlive_damaged_attaches(seed: int) -> None:
     """Attaches of members that say anything of themselves, and STUN that is anything: to no host goes more than so many

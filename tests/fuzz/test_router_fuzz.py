@@ -24,6 +24,7 @@ HOURS_S = 6 * 3600.0
 COPIES_MAX = 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(times(30)))
 def test_a_mapper_outlives_whatever_a_router_says(seed: int) -> None:
     """For hours each answer comes damaged, in several copies, mixed with those of before; then as it is. What is held
@@ -62,6 +63,7 @@ def test_a_mapper_outlives_whatever_a_router_says(seed: int) -> None:
 LINES_MAX = 7
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(times(60)))
 def test_a_gateway_device_leads_us_to_itself_alone_whatever_it_says(seed: int) -> None:
     """Nothing is raised, every request is one request, and it is asked no longer than it gives cause to."""

@@ -114,6 +114,7 @@ class Site:
         self.tick(self.rng.choice((0.0, 0.01, 0.3, 4.0)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("harm", [0.0, 0.3, 0.8])
 def test_whatever_an_engine_says_calls_go_on_and_end(harm: float) -> None:
     carried = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from effort import times
 from mutations import mutant
 from trunk_bench import ANSWER, PROVIDER, REALM, SECOND, TrunkBench
@@ -47,6 +48,7 @@ def specimens(bench: TrunkBench) -> list[bytes]:
     ]
 
 
+@pytest.mark.long
 def test_damaged_messages_of_a_trunk_end_in_an_answer_or_a_drop() -> None:
     for number in range(times(ROUNDS)):
         rng = random.Random(f"trunk/{number}")
@@ -99,6 +101,7 @@ def words_of_a_member(bench: TrunkBench) -> list[bytes]:
     ]
 
 
+@pytest.mark.long
 def test_damaged_transfers_leave_nothing_behind() -> None:
     """Of either side, in any order, with the trunk's answers between them."""
     for number in range(times(ROUNDS)):

@@ -92,6 +92,7 @@ def test_a_relay_outlives_its_clients(seed: int) -> None:
     assert (len(bench.server), bench.open) == (0, set())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(times(20)))
 def test_a_client_outlives_its_relay(seed: int) -> None:
     """Whatever comes back, there is something to wait for, or the allocation is lost, and then nothing is sent."""

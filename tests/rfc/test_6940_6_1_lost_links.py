@@ -124,6 +124,7 @@ def test_6_2_1_a_request_older_than_its_lifetime_is_let_go() -> None:
     assert passed(bench, 50) == []
 
 
+@pytest.mark.long
 def test_requests_survive_the_death_of_a_peer_without_a_timeout() -> None:
     """Of 100 that are under way when a peer of 16 is killed, nearly all are answered long before 3 s have passed."""
     overlay = grow("killed", 16)

@@ -202,6 +202,7 @@ def test_a_report_is_json(world: SimulatedPeers) -> None:
     assert isinstance(first["uptime_s"], int)
 
 
+@pytest.mark.long
 def test_a_hop_that_says_nothing_is_named_with_the_one_before() -> None:
     """4.2: "If the Ping fails, one can then send a PathTrack to determine where the fault lies."."""
     world = grow("silent", 16)

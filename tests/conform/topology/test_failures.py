@@ -85,6 +85,7 @@ def test_the_responsible_peer_and_its_first_replica_die_together(
     assert overlay.world.now - began < limit_s
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_silent", [False, True])
 def test_neighbours_of_one_another_die_at_once(topology: Case, is_silent: bool) -> None:
     """Three of nine, side by side; those who are left are one overlay, and it works."""
@@ -165,6 +166,7 @@ def cut_off(overlay: SimulatedOverlay, host: Host, seconds: float) -> None:
     host.island = 0
 
 
+@pytest.mark.long
 def test_a_peer_that_lost_all_links_comes_back_by_itself(topology: Case) -> None:
     """It serves alone meanwhile: its own phones can call each other. What was stored there is found everywhere."""
     overlay = grow("cut off", 8, **topology.settings)
@@ -193,6 +195,7 @@ def test_a_short_cut_heals(topology: Case, seconds: float) -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 def test_without_the_bootstrap_node_remembered_contacts_lead_back(topology: Case) -> None:
     """No node is special: the first peer is dead for ever, another one loses its network and comes back."""
     overlay = grow("no bootstrap", 8, **topology.settings)

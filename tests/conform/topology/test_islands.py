@@ -72,6 +72,7 @@ def test_an_island_answers_from_what_it_has(topology: Case) -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 def test_islands_without_a_bootstrap_node_remember_their_lost_neighbors(topology: Case) -> None:
     """The first peer died long ago: neither part has a configured way to the other."""
     overlay = grow("no way", 8, **topology.settings)
@@ -93,6 +94,7 @@ def test_a_whole_ring_is_never_torn_by_its_own_looking(topology: Case) -> None:
     assert missing(overlay, records) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(3))
 def test_the_first_peer_that_begins_anew_is_found_by_those_who_came_by_it(topology: Case, seed: int) -> None:
     """It is killed before it has remembered anybody, and is its own bootstrap node: they dial it where they did."""

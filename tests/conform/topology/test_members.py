@@ -36,6 +36,7 @@ def call_and_hang_up(world: SimulatedPeers, caller: SitePhone, called: SitePhone
     world.run(2.0)
 
 
+@pytest.mark.long
 def test_every_member_reaches_every_other(topology: Case) -> None:
     """Linked or not."""
     overlay = grow("everybody", 12, **topology.settings)
@@ -59,6 +60,7 @@ def test_what_every_member_stores_every_member_finds(topology: Case) -> None:
             assert is_found(overlay.wait_done(host, handle)), f"{record.line.user} from {host.name}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_reachable", [True, False])
 def test_a_client_stores_and_finds_and_is_reached(topology: Case, is_reachable: bool) -> None:
     """RFC 6940 section 4.2: also one that can only dial."""
@@ -92,6 +94,7 @@ def test_a_client_finds_its_way_when_a_peer_that_it_is_linked_with_dies(topology
             assert is_found(overlay.wait_done(client, fetch(overlay, client, record.resource))), record.line.user
 
 
+@pytest.mark.long
 def test_phones_at_any_two_peers_call_each_other(topology: Case) -> None:
     """Before and after the peer of neither has died."""
     world = SimulatedPeers("calls", 5, **topology.settings)

@@ -64,6 +64,7 @@ def named_after_s(overlay: Copied) -> float:
     return world.now - started
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [2, 6, 58])
 def test_when_the_copy_has_left_the_true_peer_is_whole_again(topology: Case, seed: int) -> None:
     """Nobody holds against it what the other has said in its name, and no answer to it that went to the other."""
@@ -82,6 +83,7 @@ def test_it_is_so_whatever_their_place_and_however_they_take_turns(topology: Cas
     assert whole_after_s(overlay) <= WHOLE_S
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 69, 93])
 def test_both_know_of_each_other_and_where_the_other_is(topology: Case, seed: int) -> None:
     overlay = grown(topology, seed)

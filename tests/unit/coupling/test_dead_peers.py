@@ -47,6 +47,7 @@ def power_cut(world: SimulatedPeers, *dead: Site) -> None:
         world.world.crash(site.host, is_silent=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_silent", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_after_the_overlay_has_noticed_each_call_ends_within_three_seconds(seed: int, is_silent: bool) -> None:
@@ -74,6 +75,7 @@ def test_before_the_overlay_has_noticed_a_call_ends_within_eight_seconds(seed: i
         assert after_s < NOT_NOTICED_S + 0.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("has_noticed", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_connection_whose_other_end_lost_its_power(seed: int, has_noticed: bool) -> None:
@@ -93,6 +95,7 @@ def test_a_connection_whose_other_end_lost_its_power(seed: int, has_noticed: boo
         assert after_s < (NOTICED_S if has_noticed else NOT_NOTICED_S + 0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 2, 3, 5])
 def test_a_record_whose_responsible_peer_is_dead(seed: int) -> None:
     """Before the overlay has noticed a call may fail, in time; afterwards the replicas have the record."""
@@ -131,6 +134,7 @@ def test_a_question_goes_round_a_hop_that_says_nothing(seed: int, ways: int) -> 
     assert after_s < ways * LATE_RTOS * STREAM_RTO.initial_s + 1.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("has_noticed", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_several_lines_at_dead_peers(seed: int, has_noticed: bool) -> None:

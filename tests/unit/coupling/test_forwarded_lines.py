@@ -61,6 +61,7 @@ def test_the_record_leads_on_and_back_again() -> None:
     assert (bob.rang, carol.rang) == (1, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_clean", [True, False], ids=["stopped", "killed"])
 def test_it_is_forwarded_while_the_peer_is_off(*, is_clean: bool) -> None:
     """An hour later, too: what leads on needs no peer that is up."""

@@ -52,6 +52,7 @@ def test_a_peer_whose_overlay_has_just_died() -> None:
     assert world.world.now - began < 2.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", ["islands", 4, 5, 25, 29, 30])
 def test_islands_that_find_each_other_again(seed: int | str) -> None:
     """Within two minutes, though the peers of this overlay look for another part of it every 400 s only."""

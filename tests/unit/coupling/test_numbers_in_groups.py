@@ -48,6 +48,7 @@ def call(world: SimulatedPeers, alice: SitePhone, number: str) -> str:
     return alice.ended(which) or "talks"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", [0, 2])
 @pytest.mark.parametrize("ring", ["all", "in-order"])
 @pytest.mark.parametrize(("who", "is_at"), [("bob", 0), ("carol", 1)])

@@ -70,6 +70,7 @@ def test_a_public_peer_dies_and_its_clients_call_and_are_called(is_silent: bool)
     assert home not in world[SUPER + 3].peer.node.linked
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("topology", "public", "most"), [("one-hop", 11, 3), ("CHORD-RELOAD", 4, 2)])
 def test_at_most_three_hops_to_whomever(topology: str, public: int, most: int) -> None:
     """Client, its public peer, that of the other one, client: each public peer knows which one that is. In Chord it

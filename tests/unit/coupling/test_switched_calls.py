@@ -404,6 +404,7 @@ def test_whoever_has_parked_is_called(parked) -> None:
     assert not bob.talks
 
 
+@pytest.mark.long
 def test_nobody_waits_for_ever(parked) -> None:
     world, alice, bob, _ = parked
     bob.unplug()

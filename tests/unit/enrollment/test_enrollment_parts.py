@@ -78,6 +78,7 @@ def test_11_3_passwords_are_compared_as_binary_objects() -> None:
     assert not is_password("pa\u0308ssword", hash_password("p\u00e4ssword", random.Random(1), CHEAP))
 
 
+@pytest.mark.long
 def test_the_default_cost_is_memory_hard() -> None:
     assert 128 * USUAL.r << USUAL.log_n == 32 << 20
     kept = hash_password("x", random.Random(1))

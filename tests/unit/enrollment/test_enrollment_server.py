@@ -297,6 +297,7 @@ def test_wrong_passwords_run_out(bench: Bench) -> None:
     assert bench.enroll().user == f"alice@{OVERLAY}"
 
 
+@pytest.mark.long
 def test_right_passwords_do_not(bench: Bench) -> None:
     for _ in range(40):
         bench.enroll()
@@ -344,6 +345,7 @@ def test_one_password_tried_on_everybody_runs_out(bench: Bench) -> None:
     assert bench.enroll().user == f"alice@{OVERLAY}"
 
 
+@pytest.mark.long
 def test_guesses_from_many_addresses_lock_the_account_and_not_its_peers(bench: Bench) -> None:
     """What has a certificate renews it by its key; an hour later there are twelve more guesses, not a thousand."""
     bench.enroll("peer-garden")

@@ -87,6 +87,7 @@ def test_jitter(late_ms: float, jitter_ms: float) -> None:
     assert reception.jitter_ms == pytest.approx(jitter_ms, abs=1)
 
 
+@pytest.mark.long
 @given(st.randoms(use_true_random=False), st.integers(0, 65535))
 def test_what_comes_out_is_in_order_and_counted(rng: random.Random, first: int) -> None:
     """Any loss, doubling and displacement: each packet comes out once at most, in order, and the sums agree."""

@@ -208,6 +208,7 @@ def test_an_outside_address_that_cannot_be_is_a_refusal(host: str) -> None:
     assert bench.mapper.refusals == {"PCP": IMPOSSIBLE, "NAT-PMP": NO_ADDRESS, "UPnP": SILENT}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lifetime_s", [1, 10, 2**32 - 1])
 def test_a_lifetime_that_makes_no_sense_is_no_reason_to_ask_all_the_time_or_never(lifetime_s: int) -> None:
     bench = Bench(PortServer(OUTSIDE, lifetime_max_s=lifetime_s))

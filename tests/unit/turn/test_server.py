@@ -445,6 +445,7 @@ def test_bandwidth_of_one_user_and_of_all() -> None:
     assert [len(sends(one, PEER, bytes(500))) for _ in range(2)] == [1, 0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", [ALLOCATE, REFRESH, CREATE_PERMISSION, CHANNEL_BIND, BINDING])
 def test_strangers_gain_nothing_by_asking_in_anothers_name(method: int) -> None:
     """However many ask: beyond what they sent, at most so many bytes a second come out, of all together."""

@@ -80,6 +80,7 @@ def test_a_gateway_says_how_many_of_its_calls_are_taken() -> None:
     assert (offer.capacity, offer.load) == (2, 50)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [500, 503, 504, 408, 0])
 def test_a_gateway_that_cannot_is_left_for_the_next_during_setup(status: int) -> None:
     broken, good = Provider(status), Provider()

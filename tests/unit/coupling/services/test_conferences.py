@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rooms_world import MIXES, enter, mixer, mixers, people, phones, rooms_overlay
 
 from p2psip.coupling.services.rooms import MEETS_S
@@ -65,6 +66,7 @@ def _look(world: SimulatedPeers) -> bool:
     return False
 
 
+@pytest.mark.long
 def test_a_mixer_dies_and_all_meet_at_another_within_five_seconds() -> None:
     """Nobody's phone notices: each keeps its one call."""
     world = rooms_overlay("rooms/dies", False, False, True, True)
@@ -165,6 +167,7 @@ def test_a_peer_that_stops_ends_the_calls_of_its_own_phones_to_rooms() -> None:
     assert alice.ended(calls[0]) is None
 
 
+@pytest.mark.long
 def test_a_room_that_two_mix_becomes_one() -> None:
     """As where two islands meet: one of them leaves it to the other, and who was there goes on there."""
     world = rooms_overlay("rooms/two", True, True)
@@ -261,6 +264,7 @@ def test_who_has_the_room_on_hold_leaves_the_others_in_it() -> None:
     assert alice.ended(calls[0]) is None
 
 
+@pytest.mark.long
 def test_a_phone_that_dies_says_no_goodbye_and_is_not_in_for_ever() -> None:
     world = rooms_overlay("rooms/unplugged", True)
     alice, bob = phones(world, (0, "alice"), (0, "bob"))

@@ -478,6 +478,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(steps)
 def test_whatever_comes_goes_to_the_other_side_or_nowhere(steps: list[tuple[str, int, object, object]]) -> None:

@@ -419,6 +419,7 @@ def test_without_a_trust_anchor_nobody_else_is_a_member() -> None:
     assert problem_of(club.verifier, [club.certificate()]) is CertificateProblem.UNKNOWN_ISSUER
 
 
+@pytest.mark.long
 def test_the_memory_for_members_is_bounded() -> None:
     club = Club.of()
     verifier = club.verifier

@@ -170,6 +170,7 @@ def test_overlay_hash_is_the_end_of_the_sha1() -> None:
     assert overlay_hash("abc") == 0x9CD0D89D
 
 
+@pytest.mark.long
 @given(data=st.data())
 def test_an_altered_header_is_a_replaced_one(data: st.DataObject) -> None:
     """Any of the fields that may be altered, and nothing else."""

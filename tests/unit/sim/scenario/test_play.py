@@ -106,6 +106,7 @@ def test_who_gives_up_a_line_at_a_peer_that_dies_before_it_has_said_so(world: st
     assert happened(outcome)[2:] == ["u1: without a line", "p1: without power, for 4 s", "p1: back"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("topology", ["CHORD-RELOAD", "one-hop"])
 def test_a_seed_plays_the_same_and_another_another(topology: str) -> None:
     scenario = Scenario(
@@ -121,6 +122,7 @@ def test_a_seed_plays_the_same_and_another_another(topology: str) -> None:
     assert first.figures() != other.figures()
 
 
+@pytest.mark.long
 def test_machines_on_an_internet() -> None:
     scenario = replace(SMALL, world="internet", nats=("none", "none", "port-restricted", "symmetric"))
     outcome = played(

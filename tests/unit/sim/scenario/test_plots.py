@@ -29,6 +29,7 @@ def test_a_picture_of_each_kind_of_reading(tmp_path: Path) -> None:
         assert etree.parse(str(path)).getroot().tag == f"{SVG}svg"
 
 
+@pytest.mark.long
 def test_the_same_run_is_the_same_file(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -14,6 +14,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(VALUES)
 def test_what_is_written_is_read(value: object) -> None:
     if _depth(value) <= DEPTH_MAX:

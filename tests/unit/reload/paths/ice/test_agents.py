@@ -134,6 +134,7 @@ def test_a_stranger_is_not_sprayed() -> None:
     assert 0 < len(sent) <= ICE_UNANSWERED_MAX
 
 
+@pytest.mark.long
 @pytest.mark.must("8445 6.1.2.5/1")
 def test_pairs_of_all_sessions_together_are_bounded() -> None:
     """Each has one all the same."""

@@ -148,6 +148,7 @@ def test_a_router_keeps_the_links_far_away() -> None:
         assert len(peers) - len(gone) == kept
 
 
+@pytest.mark.long
 @given(st.sets(st.integers(0, 255), min_size=3, max_size=12), st.integers(0, 255), st.integers(1, 3), st.randoms())
 @settings(max_examples=times(200), deadline=None)
 @pytest.mark.parametrize("knows", [0.5, 1.0])

@@ -111,6 +111,7 @@ def test_what_a_peer_has_sent_past_its_target_goes_back_towards_it() -> None:
     assert here.next_hop(nid(130), nid(90)) == nid(120)
 
 
+@pytest.mark.long
 @given(st.sets(st.integers(0, 255), min_size=2, max_size=12), st.integers(0, 255), st.randoms())
 @settings(max_examples=times(200), deadline=None)
 def test_no_message_goes_in_a_circle(places: set[int], target: int, rng: random.Random) -> None:

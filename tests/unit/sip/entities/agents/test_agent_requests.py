@@ -240,6 +240,7 @@ def test_any_bytes_are_survived(datagrams: list[bytes], data: st.DataObject) -> 
     assert bob.calls == []
 
 
+@pytest.mark.long
 @given(st.data())
 def test_any_answer_is_survived(data: st.DataObject) -> None:
     """Answers to REGISTER, INVITE and BYE with one line cut out, doubled or garbled."""

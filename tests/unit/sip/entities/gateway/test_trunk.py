@@ -242,6 +242,7 @@ def test_no_more_calls_than_there_may_be() -> None:
     assert bench.lines("provider").count("486 INVITE") == 3
 
 
+@pytest.mark.long
 def test_calls_that_are_over_are_forgotten() -> None:
     bench = TrunkBench(calls_max=1000).up()
     for _ in range(LINGERING_MAX + 50):

@@ -42,6 +42,7 @@ def test_call_and_hang_up_by_the_caller(world, one, alice, bob):
     assert world.forgets_all()
 
 
+@pytest.mark.long
 def test_a_call_that_is_over_leaves_nothing_to_the_collector(world, alice, bob):
     """A peer's collector runs seldom (cli/run_peer.py): what leads to itself would wait for it."""
     gc.collect()

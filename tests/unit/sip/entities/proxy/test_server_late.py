@@ -66,6 +66,7 @@ def test_timer_c_and_the_end_of_a_flow_in_one_wake(world) -> None:
     assert call.is_over or call.failures
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(times(40)))
 def test_everything_pending_and_an_hour_late(world, seed: int) -> None:
     """Whatever was going on; nothing raises, and nothing is left of it in the end."""
