@@ -21,6 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare what processes that tests start inherit, and have Hypothesis look at no clock."""
     settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("no clock")
+    # What is imported stays, and cores leave no cycles behind: there is hardly anything to be found.
+    gc.set_threshold(50_000)
     # A shell that runs the tests in the background has SIGINT ignored: examples would not end by Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -39,9 +41,8 @@ def _seconds(item: pytest.Item) -> float:
 
 
 def pytest_collection_finish() -> None:
-    """Cores leave no cycles behind: the collector walks through all objects of the tests to find next to nothing."""
+    """The collector does not walk through all objects of the tests to find next to nothing."""
     gc.freeze()
-    gc.set_threshold(50_000)
 
 
 @pytest.hookimpl(wrapper=True)
