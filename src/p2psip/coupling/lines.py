@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from p2psip.base.effects import Note
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.coupling.line import Line
 from p2psip.coupling.line_records.contact_prefs import write_prefs
 from p2psip.coupling.line_records.withdrawals import LineWithdrawn, RemovalContext, Withdrawals
@@ -108,14 +108,14 @@ class PublishContext:
 class Publisher:
     """Keeps the records of this peer's lines in the overlay."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, queue: TimerQueue | None = None) -> None:
         self._node = node
         self._lines: dict[str, _Published] = {}
-        self._withdrawals = Withdrawals(node)
+        self._withdrawals = Withdrawals(node, queue)
         self._is_over = False
         self._news: list[Note | LineWithdrawn] = []
-        self._timers: Timers[str] = Timers()
-        self._looks: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
+        self._looks: Timers[str] = Timers(queue)
         self._look_again: set[str] = set()
 
     @property
@@ -252,7 +252,8 @@ class Publisher:
     def withdraw_all(self, now: float) -> None:
         """The peer stops: "A peer that stops cleanly removes its lines' entries"."""
         self._is_over = True
-        self._timers, self._looks = Timers(), Timers()
+        self._timers.clear()
+        self._looks.clear()
         self._withdrawals.stop()
         for published in self._lines.values():
             if published.forwarded_to:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import AskAnswered
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId, ResourceId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.base.user_keys import aor_of, key_of
 from p2psip.coupling.gruu import last_node, make_gruu
 from p2psip.coupling.line_records.contact_prefs import read_prefs
@@ -129,6 +129,7 @@ class Locator:
         gateways: Gateways,
         overlay: str,
         is_listed: Callable[[str], bool],
+        queue: TimerQueue | None = None,
     ) -> None:
         """`is_listed` says whether the directory has an AoR, which lasts longer than its registration."""
         self._is_listed = is_listed
@@ -139,7 +140,7 @@ class Locator:
         self._gateways = gateways
         self._overlay = overlay
         self._searches: dict[int, _Search] = {}
-        self._timers: Timers[int] = Timers()
+        self._timers: Timers[int] = Timers(queue)
 
     def __len__(self) -> int:
         return len(self._searches)

@@ -19,7 +19,7 @@ from p2psip.base.address import Address
 from p2psip.base.effects import AskAnswered, Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, earliest, is_due
+from p2psip.base.timers import Deadline, TimerQueue, earliest, is_due
 from p2psip.base.user_keys import aor_of
 from p2psip.base.wallclock import WallClock
 from p2psip.coupling.call_paths import (
@@ -114,15 +114,16 @@ class Peer(OperatorEnquiries):
     ) -> None:
         self.node = node
         self.overlay = node.configuration.instance_name
-        self.publisher = Publisher(node)
-        self.directory = DirectoryKeeper(node, self.publisher, server.numbering.plan)
+        queue = self._queue = TimerQueue()
+        self.publisher = Publisher(node, queue)
+        self.directory = DirectoryKeeper(node, self.publisher, server.numbering.plan, queue)
         own = partial(peer_in, self.overlay, len(node.node_id))
         self.handlings = Handlings()
         self.handlings.use_date(node.wall)
-        self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, rng)
+        self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, rng, queue)
         has_mailboxes = self.mailboxes.are_there
         server = replace(server, peer_in=own, name_of=self.directory.name_of, has_mailboxes=has_mailboxes)
-        self.homes = HomeKeeper(node, self.publisher)
+        self.homes = HomeKeeper(node, self.publisher, queue)
         trunked = [Trunk(terms, server.peer_side, rng) for terms in trunks]
         agents = agents_of(server, self.handlings, rng)
         self.server = SipServer(
@@ -134,23 +135,25 @@ class Peer(OperatorEnquiries):
             trunks=trunked,
         )
         self.server.set_wall_clock(node.wall)
-        self.flows = PeerFlows(node)
-        self.services = ServiceDiscovery(node)
-        self.chooser = ServiceChooser(node, self.services, rng)
+        self.flows = PeerFlows(node, queue)
+        self.services = ServiceDiscovery(node, queue)
+        self.chooser = ServiceChooser(node, self.services, rng, queue)
         self.gateways = Gateways(node, self.services, self.chooser, trunked, self.overlay)
         is_listed = self.directory.has
-        self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay, is_listed)
+        self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay, is_listed, queue)
         self.callers = Callers(node, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
         plan = server.numbering.plan
         self.dundi = DundiNumbers(dundi, node, self.publisher, self.locator, self.gateways, plan, rng)
-        self.rooms = Rooms(node, self.services, self.chooser, self.server, agents, self.overlay)
+        self.rooms = Rooms(node, self.services, self.chooser, self.server, agents, self.overlay, queue)
         self.users = ServiceUsers(self.services, self.chooser, self.gateways, self.dundi, self.rooms)
         others = (self.users, self.flows, self.callers, self.mailboxes)
         self._answers = OverlayAnswers(self.server, self.publisher, self.locator, *others, self.overlay)
-        timed = (node, self.server, self.publisher, self.homes, self.locator, self.services, self.chooser)
-        self._timed = (*timed, self.dundi, self.rooms, self.flows, self.directory, self.mailboxes)
+        # Cores by themselves, and parts that have their timers in the queue.
+        self._cores = (node, self.server, self.dundi)
+        queued = (self.publisher, self.homes, self.locator, self.services, self.chooser)
+        self._timed = (*self._cores, *queued, self.rooms, self.flows, self.directory, self.mailboxes)
         asked = (self.publisher, self.locator, self.callers, self.flows, self.lookups, self.traces, self.services)
         kept = (self.directory, self.mailboxes)
         self._speaking = (*asked, self.dundi, self.chooser, self.gateways, self.rooms, *kept, node)
@@ -370,14 +373,14 @@ class Peer(OperatorEnquiries):
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        for part in self._timed:
+        for part in self._timed if is_due(self._queue, now) else self._cores:
             if is_due(part, now):
                 part.handle_timeout(now)
         self._settle(now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return earliest([part.next_deadline() for part in self._timed])
+        return earliest([part.next_deadline() for part in (self._queue, *self._cores)])
 
     def drain(self) -> list[Effect]:
         """What is to be done since the last call, in order."""

@@ -162,10 +162,10 @@ class PlaceContext:
 class PeerFlows:
     """The pool."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, queue: TimerQueue | None = None) -> None:
         self._effects: list[Effect] = []
         self._node = node
-        self._queue = TimerQueue()
+        self._queue = TimerQueue(queue)
         self.calls = CallPaths(self._queue)
         """The paths that carry calls, where there is ICE; all else in here is about streams."""
         self._links: dict[int, _Link] = {}

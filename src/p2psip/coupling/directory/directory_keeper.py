@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from p2psip.base.effects import Note
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.base.user_keys import aor_of, key_of
 from p2psip.coupling.line import Line
 from p2psip.coupling.lines import Publisher
@@ -56,7 +56,7 @@ Decoded = tuple[SpreadCopy, DirectoryEntry]
 class DirectoryKeeper:
     """What this peer publishes, and what it has."""
 
-    def __init__(self, node: Node, publisher: Publisher, plan: DialPlan) -> None:
+    def __init__(self, node: Node, publisher: Publisher, plan: DialPlan, queue: TimerQueue | None = None) -> None:
         self._node = node
         self._publisher = publisher
         self._plan = plan
@@ -66,7 +66,7 @@ class DirectoryKeeper:
         self._is_over = False
         self._decoded: tuple[int, list[Decoded]] = (-1, [])
         self._notes: list[Note] = []
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
 
     @property
     def is_there(self) -> bool:

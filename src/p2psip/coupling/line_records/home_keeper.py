@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.coupling.lines import Publisher
 from p2psip.reload.node.node import Node
 from p2psip.reload.transport.outcome import Answer
@@ -51,11 +51,11 @@ class HomeContext:
 class HomeKeeper:
     """Registers lines with their homes."""
 
-    def __init__(self, node: Node, publisher: Publisher) -> None:
+    def __init__(self, node: Node, publisher: Publisher, queue: TimerQueue | None = None) -> None:
         self._node = node
         self._publisher = publisher
         self._lines: dict[str, _Homed] = {}
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
 
     def use(self, name: str, homes: tuple[NodeId, ...], now: float) -> None:
         """A line has these homes from now on, the preferred one first."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from p2psip.base.effects import Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.roles import Identity
 from p2psip.reload.transport.outcome import Answer
@@ -54,10 +54,10 @@ class RemovalContext:
 class Withdrawals:
     """Those of one peer, by the Node-IDs of lines."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, queue: TimerQueue | None = None) -> None:
         self._node = node
         self._open: dict[NodeId, Withdrawal] = {}
-        self._timers: Timers[NodeId] = Timers()
+        self._timers: Timers[NodeId] = Timers(queue)
         self._asking = 0
         self._is_over = False
 
@@ -90,7 +90,7 @@ class Withdrawals:
     def stop(self) -> None:
         """Nothing is tried again from now on; what is not done is left to the next start."""
         self._is_over = True
-        self._timers = Timers()
+        self._timers.clear()
 
     def joined(self, now: float) -> list[NodeId]:
         """The overlay can be reached. Returns who is done with."""

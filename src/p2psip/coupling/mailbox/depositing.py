@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from p2psip.base.ids import ResourceId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.coupling.lines import Publisher
 from p2psip.coupling.mailbox.errands import Errand, Errands, Outcome, PartOfErrand, latest_ms, stored, stored_in_the_end
 from p2psip.reload.node.node import Node
@@ -99,7 +99,14 @@ class Deposits:
     """Answers FindMailbox, KeepMessage and DropMessage."""
 
     def __init__(
-        self, node: Node, publisher: Publisher, errands: Errands, answer: Answers, overlay: str, rng: random.Random
+        self,
+        node: Node,
+        publisher: Publisher,
+        errands: Errands,
+        answer: Answers,
+        overlay: str,
+        rng: random.Random,
+        queue: TimerQueue | None = None,
     ) -> None:
         self._node = node
         self._publisher = publisher
@@ -113,7 +120,7 @@ class Deposits:
         """Places that messages on their way from here have taken: two callers of one line are to have two."""
         self._sought: dict[object, tuple[FindMailbox, str]] = {}
         """By the tokens of callers who wait: what they want, and what is said if nothing comes of it in time."""
-        self._patience: Timers[object] = Timers()
+        self._patience: Timers[object] = Timers(queue)
         self.left: list[str] = []
         """For whom something has been left since somebody looked here last."""
         self.texts: list[SentText] = []

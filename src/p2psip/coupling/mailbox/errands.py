@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from p2psip.base.errors import RequestFailed
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.node.node import Node
 from p2psip.reload.security.errors import UntrustedCertificate
 from p2psip.reload.security.roles import Identity
@@ -58,11 +58,11 @@ class ErrandContext:
 class Errands:
     """Those of one peer that are under way."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, queue: TimerQueue | None = None) -> None:
         self._node = node
         self._numbers = itertools.count(1)
         self._running: dict[int, Errand] = {}
-        self._timers: Timers[int] = Timers()
+        self._timers: Timers[int] = Timers(queue)
 
     @property
     def is_full(self) -> bool:

@@ -14,7 +14,7 @@ from enum import Enum
 
 from p2psip.base.effects import AskAnswered, Effect, Note
 from p2psip.base.errors import RequestFailed
-from p2psip.base.timers import Deadline, Timers, earliest
+from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.coupling.line import Line
 from p2psip.coupling.lines import Publisher
 from p2psip.coupling.mailbox.depositing import Deposits
@@ -93,18 +93,24 @@ class Mailboxes:
     """All that concerns them at one peer."""
 
     def __init__(
-        self, node: Node, publisher: Publisher, handlings: Handlings, overlay: str, rng: random.Random
+        self,
+        node: Node,
+        publisher: Publisher,
+        handlings: Handlings,
+        overlay: str,
+        rng: random.Random,
+        queue: TimerQueue | None = None,
     ) -> None:
         self._node = node
         self._handlings = handlings
         self._served: dict[str, _Served] = {}
         self._effects: list[Effect] = []
         self._is_over = False
-        self._errands = Errands(node)
+        self._errands = Errands(node, queue)
         self._readings = Readings(node, self._answer)
-        self._deposits = Deposits(node, publisher, self._errands, self._answer, overlay, rng)
+        self._deposits = Deposits(node, publisher, self._errands, self._answer, overlay, rng, queue)
         self._texts = Texts(node, self._readings, overlay, rng)
-        self._timers: Timers[tuple[str, _Chore]] = Timers()
+        self._timers: Timers[tuple[str, _Chore]] = Timers(queue)
 
     def are_there(self) -> bool:
         """True if the overlay has mailboxes: its signed configuration says so."""

@@ -19,7 +19,7 @@ from math import inf
 from p2psip.base.effects import AskAnswered, Effect, Note
 from p2psip.base.errors import LocalMisuse
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.coupling.gruu import make_gruu
 from p2psip.reload.config.configuration import ANY_SERVICE
 from p2psip.reload.node.choosing.service_chooser import ServiceChooser
@@ -90,6 +90,7 @@ class Rooms:
         server: SipServer,
         agents: Sequence[AgentCore],
         overlay: str,
+        queue: TimerQueue | None = None,
     ) -> None:
         """Among the `agents` of the server is one that mixes, if its operator wants that."""
         self._node = node
@@ -108,7 +109,7 @@ class Rooms:
         self._is_meeting = self._is_stopping = False
         self._is_refused = False
         """True once it has been said that this peer may not announce what it mixes."""
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._effects: list[Effect] = []
 
     # What this peer mixes

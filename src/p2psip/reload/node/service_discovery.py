@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from p2psip.base.effects import Effect
 from p2psip.base.errors import Cause, LocalMisuse, RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.node.limits import SEARCHES_MAX, SERVICES_MAX
 from p2psip.reload.node.node import Node
 from p2psip.reload.storage.verified import read_answer
@@ -129,14 +129,14 @@ class ServiceContext:
 class ServiceDiscovery:
     """The services that one node announces, and its searches."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, queue: TimerQueue | None = None) -> None:
         self._effects: list[Effect] = []
         self._node = node
         self._registrations: dict[str, _Registration] = {}
         self._withdrawing = 0
         self._searches = 0
         self._start = StartLevel()
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
 
     @property
     def is_withdrawing(self) -> bool:

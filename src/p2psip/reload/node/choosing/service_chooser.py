@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from p2psip.base.effects import Effect
 from p2psip.base.errors import RequestFailed
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, TimerQueue, Timers
 from p2psip.reload.node.choosing.service_choice import Offerer, in_order_for_all, in_order_for_one
 from p2psip.reload.node.node import Node
 from p2psip.reload.node.service_discovery import ServiceDiscovery, ServicesFound
@@ -80,12 +80,14 @@ class _Known:
 class ServiceChooser:
     """Chooses among the providers of the services that this node uses."""
 
-    def __init__(self, node: Node, services: ServiceDiscovery, rng: random.Random) -> None:
+    def __init__(
+        self, node: Node, services: ServiceDiscovery, rng: random.Random, queue: TimerQueue | None = None
+    ) -> None:
         self._node = node
         self._services = services
         self._rng = rng
         self._known: dict[str, _Known] = {}
-        self._timers: Timers[str] = Timers()
+        self._timers: Timers[str] = Timers(queue)
         self._effects: list[Effect] = []
 
     # Who there is
