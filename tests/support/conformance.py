@@ -15,6 +15,7 @@ import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +81,7 @@ class Must:
         return self.number.rpartition(" ")[2].partition("/")[0]
 
 
+@cache
 def catalogue() -> list[Must]:
     """All of them, in the order of the document."""
     found = []
@@ -90,6 +92,7 @@ def catalogue() -> list[Must]:
     return found
 
 
+@cache
 def held() -> dict[str, list[str]]:
     """The tests of each MUST, as "file::test"."""
     tests: defaultdict[str, list[str]] = defaultdict(list)
