@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -177,13 +178,20 @@ def run(
     role: Annotated[str | None, typer.Option(metavar="ROLE", help="Be a peer, client, router, or auto.")] = None,
     shed_disk_percent: Annotated[int | None, typer.Option(metavar="N", help="Store nothing with less free.")] = None,
     shed_load_percent: Annotated[int | None, typer.Option(metavar="N", help="Store nothing under this load.")] = None,
+    lend_storage: Annotated[str | None, typer.Option(metavar="SIZE", help="What a client lends its peer.")] = None,
+    borrow_storage: Annotated[str | None, typer.Option(metavar="SIZE", help="What a peer takes of it.")] = None,
     return_path: Annotated[str | None, typer.Option(metavar="WAY", help="How answers find back through it.")] = None,
     log_level: Annotated[str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="text or json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ready line as one JSON object.")] = False,
 ) -> None:
-    """Check the flags, become the peer."""
+    """Become the peer, with what is set by these."""
     flags = {setting: value for setting, value in locals().items() if setting not in ("directory", "as_json")}
+    _become(directory, flags, as_json=as_json)
+
+
+def _become(directory: Path, flags: Mapping[str, object], *, as_json: bool) -> None:
+    """Check the flags, become the peer."""
     from p2psip.cli.run_peer import replace_process
     from p2psip.daemon.state.settings import load_settings
 

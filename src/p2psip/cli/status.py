@@ -90,6 +90,20 @@ def _print_peer(facts: Any) -> None:
     if facts["shed"]:
         print(f"  {facts['shed']}")
     print(f"  keeps {facts['records']['count']} records, {facts['records']['bytes']} bytes")
+    _print_lent(facts)
+
+
+def _print_lent(facts: Any) -> None:
+    """The storage that a client lends, and what clients keep for a peer."""
+    if (lends := facts["lends"]) is not None:
+        to = f"to {lends['user'] or lends['to'][:8]}" if lends["to"] else "to nobody yet"
+        print(f"  lends {lends['room_bytes']} bytes {to}: {lends['records']} records, read {lends['reads']} times")
+    for each in facts["lenders"]:
+        aside = "" if each["asked"] else ", not asked now"
+        print(
+            f"  {each['user'] or each['node_id'][:8]} lends {each['room_bytes']} bytes: {each['records']} records, "
+            f"{each['bytes']} bytes; served {each['answered']} times, failed {each['failed']}{aside}"
+        )
 
 
 def _print_phone_side(facts: Any) -> None:

@@ -15,6 +15,7 @@ from p2psip.reload.node.connecting.attempts import FailedAttempt
 from p2psip.reload.node.connecting.coming_in.roles_played import RolePlayed
 from p2psip.reload.node.connecting.coming_in.ways_in import WayTried
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
+from p2psip.reload.node.facts import LenderFacts
 from p2psip.reload.node.service_discovery import ServicesFound
 from p2psip.reload.paths.nat.reach import Reach
 from p2psip.reload.usages.redir import Provider
@@ -56,6 +57,8 @@ def status_of(peer: Peer, shed: str, now: float) -> dict[str, object]:
         "peer_calls_links": len(peer.flows),
         "tunnels": _tunnels(peer),
         "records": {"count": node.records_held.count, "bytes": node.records_held.size_bytes},
+        "lends": _lends(peer),
+        "lenders": [_lender(each, peer) for each in node.lenders(now)],
         "shed": shed,
         "lines": lines_of(peer, now),
         "trunks": trunks_of(peer, now),
@@ -63,6 +66,35 @@ def status_of(peer: Peer, shed: str, now: float) -> dict[str, object]:
         "rooms": rooms_of(peer),
         "sip": peer.server.counts,
         "memory_kb": memory_kb(),
+    }
+
+
+def _lends(peer: Peer) -> dict[str, object] | None:
+    """The storage that this client lends, to whom, and what is in it; None if it lends none."""
+    facts = peer.node.lending
+    if not facts.room_bytes:
+        return None
+    return {
+        "room_bytes": facts.room_bytes,
+        "to": None if facts.borrower is None else str(facts.borrower),
+        "user": "" if facts.borrower is None else peer.node.name_of(facts.borrower),
+        "records": facts.count,
+        "bytes": facts.size_bytes,
+        "reads": facts.reads,
+    }
+
+
+def _lender(lender: LenderFacts, peer: Peer) -> dict[str, object]:
+    """A client that lends this peer storage."""
+    return {
+        "node_id": str(lender.node),
+        "user": peer.node.name_of(lender.node),
+        "room_bytes": lender.room_bytes,
+        "records": lender.count,
+        "bytes": lender.size_bytes,
+        "answered": lender.answered,
+        "failed": lender.failed,
+        "asked": lender.is_asked,
     }
 
 

@@ -207,8 +207,7 @@ class PeerService:
     # Beginning
 
     def _compose(self, store: DiskStore, server: ServerConfig, wall: WallClock, now: float) -> Peer:
-        state, configuration = self._state, self._state.configuration
-        rng = random.SystemRandom()
+        state, configuration, rng = self._state, self._state.configuration, random.SystemRandom()
         verifier, plugin = CertificateVerifier(configuration), plugins.topology(configuration.topology_plugin)
         rules = rules_of(configuration, verifier, plugin.hash_name)
         storage = Storage(store, rules, wall, now, continuity=store.continuity)
@@ -223,6 +222,7 @@ class PeerService:
             link_types=tuple(each.without_ice for each in self._link_types()),
             return_path=ReturnPath(state.settings.return_path),
             relay=relay_terms(state.settings),
+            lent=self._role.lent_terms,
             asks_dns=state.settings.asks_dns,
             lan_port=state.settings.overlay_port if state.settings.multicast else 0,
             mdns_port=state.settings.overlay_port if state.settings.mdns else 0,

@@ -19,7 +19,7 @@ from p2psip.reload.config.write import build
 from p2psip.reload.forwarding.return_path import ReturnPath
 from p2psip.reload.node.effects import ConfigurationChanged, Done
 from p2psip.reload.node.node import Node
-from p2psip.reload.node.settings import NodeSettings
+from p2psip.reload.node.settings import LentTerms, NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.security.roles import Identity, Verifier
 from p2psip.reload.storage.storage import Storage
@@ -137,12 +137,17 @@ class SimulatedOverlay:
         elsewhere.pop(name, None)
         return self._start(name, identity, address, node, store)
 
-    def add_client(self, number: int, *, is_reachable: bool = True, is_router: bool = False) -> Host:
-        """Make a client and start it. One that is not reachable can only dial; a router passes messages on."""
+    def add_client(
+        self, number: int, *, is_reachable: bool = True, is_router: bool = False, lend_bytes: int = 0
+    ) -> Host:
+        """Make a client and start it. One that is not reachable can only dial; a router passes messages on; with
+        `lend_bytes` it lends its peer storage.
+        """
         name, address = f"c{number}", Address(f"172.16.{number >> 8 & 255}.{number & 255}", PORT)
         identity = self.client_identity(number)
         advertised = address if is_reachable else Address("192.0.2.1", PORT)
-        settings = NodeSettings(is_client=True, is_router=is_router, addresses=_reached_at(advertised))
+        addresses = _reached_at(advertised)
+        settings = NodeSettings(is_client=True, is_router=is_router, addresses=addresses, lent=LentTerms(lend_bytes))
         self.clients[name], store = self._make(name, identity, settings)
         return self._start(name, identity, address, self.clients[name], store)
 

@@ -326,6 +326,19 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "overlay": "a.b",
         "up_s": 1.0,
         "memory_kb": None,
+        "lends": {"room_bytes": 5000, "to": "cd" * 20, "user": "peer-v@a.b", "records": 3, "bytes": 900, "reads": 2},
+        "lenders": [
+            {
+                "node_id": "ef" * 20,
+                "user": "",
+                "room_bytes": 7000,
+                "records": 4,
+                "bytes": 80,
+                "answered": 6,
+                "failed": 1,
+                "asked": False,
+            }
+        ],
         "shed": "stores nothing for others for a while: 3.0 % of the disk are free; until 10 % are",
         "trouble": "",
         "ways_in": [
@@ -406,6 +419,8 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     assert f"  {what}" in said
     assert "  DUNDi peer near: answers, 11.8 ms\n  DUNDi peer far: silent; no answer\n" in said
     assert "  The router 10.1.0.1 is being asked to let others in.\n" in said
+    assert "  lends 5000 bytes to peer-v@a.b: 3 records, read 2 times\n" in said
+    assert "  efefefef lends 7000 bytes: 4 records, 80 bytes; served 6 times, failed 1, not asked now\n" in said
     assert "  stores nothing for others for a while: 3.0 % of the disk are free; until 10 % are\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)

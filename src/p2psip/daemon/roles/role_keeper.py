@@ -17,6 +17,7 @@ from p2psip.daemon.state.kept import load_role, load_shedding, save_role, save_s
 from p2psip.daemon.state.state import PeerState
 from p2psip.net.machine_figures import disk_free_bytes, disk_free_percent, load_percent
 from p2psip.reload.node.effects import ReachSurveyed
+from p2psip.reload.node.settings import LentTerms
 
 T = TypeVar("T")
 
@@ -61,6 +62,13 @@ class RoleKeeper:
         ends = [f"{disk * EASE_FACTOR:g} % of the disk are free"] if disk else []
         ends += [f"the load is {load / EASE_FACTOR:g} %"] if load else []
         return f"stores nothing for others for a while: {self._shedding.why}; until {' and '.join(ends)}"
+
+    @property
+    def lent_terms(self) -> LentTerms:
+        """What it lends its peer in this role, or takes of its clients: who is a client for want of room has none."""
+        is_shed = self._shedding is not None and self._shedding.is_shed
+        lends = self.role == "client" and not is_shed
+        return LentTerms(self._state.settings.lend_bytes if lends else 0, self._state.settings.borrow_bytes)
 
     def surveyed(self, survey: ReachSurveyed, now: float) -> None:
         """A survey is over."""

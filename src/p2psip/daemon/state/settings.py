@@ -37,6 +37,9 @@ _ORIGIN = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE
 )
 
+_UNITS = {"kB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+_SIZE = re.compile(r"0|(?P<number>[1-9][0-9]{0,3}) ?(?P<unit>kB|MB|GB)")
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
@@ -89,6 +92,8 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     role: Literal["peer", "client", "router", "auto"] = "peer"
     shed_disk_percent: Annotated[int, msgspec.Meta(ge=0, le=40)] = 5
     shed_load_percent: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    lend_storage: str = "0"
+    borrow_storage: str = "64MB"
     return_path: Literal["via-list", "transaction-state", "stored-list", "sealed-list", "connection-index"] = "via-list"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -141,12 +146,22 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         if self.role != "peer" and self.first:
             what = "router" if self.role == "router" else "client"
             raise ValueError(f'a {what} never begins an overlay: first is for role = "peer"')
+        self._check_lent()
         if not self.links:
             raise ValueError("links need TLS or DTLS")
         if not self.listen or not self.phone_listen:
             raise ValueError("listen and phone_listen need at least one address")
         if not (self.phone_udp or self.phone_tcp or self.phone_tls or self.phone_ws or self.phone_wss):
             raise ValueError("phones need phone_udp, phone_tcp or phone_tls")
+
+    def _check_lent(self) -> None:
+        for field in ("lend_storage", "borrow_storage"):
+            _bytes_of(field, getattr(self, field))
+        if self.lend_bytes and self.role not in ("client", "auto"):
+            raise ValueError(
+                f'lend_storage is for a client, which lends its peer room, and role is "{self.role}": '
+                'set role to "client" or "auto", or lend_storage to "0"'
+            )
 
     def _check_tls(self) -> None:
         if self.phone_tls and self.phone_tls_port in (self.overlay_port, self.sip_port):
@@ -203,6 +218,16 @@ class PeerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     def name_server_address(self) -> Address | None:
         """Whom to ask about other domains; None for whom the system asks."""
         return _name_server(self.name_server) if self.name_server else None
+
+    @property
+    def lend_bytes(self) -> int:
+        """How much a client keeps for its peer."""
+        return _bytes_of("lend_storage", self.lend_storage)
+
+    @property
+    def borrow_bytes(self) -> int:
+        """How much a peer has its clients keep."""
+        return _bytes_of("borrow_storage", self.borrow_storage)
 
     @property
     def phone_tls_port(self) -> int:
@@ -370,6 +395,11 @@ role = {role}
 shed_disk_percent = {shed_disk_percent}
 shed_load_percent = {shed_load_percent}
 
+# How much of its disk a client lends its peer for large values, as messages of mailboxes are: the peer reads them there
+# and has them back when its own copy is lost; "64MB", or "0" for nothing. And how much a peer takes of its clients.
+lend_storage = {lend_storage}
+borrow_storage = {borrow_storage}
+
 # How answers find back through this peer: "via-list" (each request grows by this peer's neighbour), or by what it keeps
 # for 15 s ("transaction-state", "stored-list"), or by an ID that it can read again ("sealed-list", "connection-index").
 return_path = {return_path}
@@ -436,6 +466,13 @@ def neighbour_of(text: str) -> tuple[str, Address]:
             "club-c.example=192.168.7.9:5060"
         )
     return as_domain(domain), address
+
+
+def _bytes_of(setting: str, text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'{setting}: {text!r} is no size: write one as "64MB", in kB, MB or GB, or "0" for none')
+    return int(found["number"]) * _UNITS[found["unit"]] if found["unit"] else 0
 
 
 def _check_network(setting: str, text: str) -> None:

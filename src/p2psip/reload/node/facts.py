@@ -51,6 +51,36 @@ class RelayFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LendingFacts:
+    """The storage that a client lends."""
+
+    room_bytes: int
+    """0 for a node that lends none."""
+    borrower: NodeId | None
+    """The peer that has accepted."""
+    count: int
+    size_bytes: int
+    reads: int
+    """How often that peer has read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class LenderFacts:
+    """A client that lends a peer storage, and what is there."""
+
+    node: NodeId
+    room_bytes: int
+    count: int
+    size_bytes: int
+    answered: int
+    """How many Fetches were answered with what it gave back."""
+    failed: int
+    """How often it did not serve."""
+    is_asked: bool
+    """False while it is left alone, or not linked with us."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsHeld:
     """How much is kept here, for others and for ourselves."""
 

@@ -149,3 +149,18 @@ TUNNEL_UNCONFIRMED_S: Final = 20.0
 
 TUNNEL_IDLE_S: Final = 900.0
 """A tunnel through which nothing came or went for so long is forgotten; whoever uses it has closed it before."""
+
+LENDERS_MAX: Final = 16
+"""Clients that lend this peer storage."""
+
+LENT_VALUES_MAX: Final = 4096
+"""Values of this peer that clients keep as well, all together."""
+
+LENT_WINDOW: Final = 4
+"""Stores with such values under way at once."""
+
+LENT_READS_MAX: Final = 64
+"""Fetches that wait for what a client gives back; the next is answered from this peer's own copy."""
+
+LENT_WANTED_MAX: Final = 1024
+"""Places with new values that are still to be given to a client; others wait for the next look at all."""

@@ -30,7 +30,7 @@ from p2psip.reload.node.connecting.connection_table import LinkGone
 from p2psip.reload.node.connecting.link_changes import LinkChanges
 from p2psip.reload.node.connecting.nat.port_mapping import PortMappingFacts
 from p2psip.reload.node.effects import ConfigurationChanged, LinkUp, Write
-from p2psip.reload.node.facts import LinkFacts, RecordsHeld, RelayFacts
+from p2psip.reload.node.facts import LenderFacts, LendingFacts, LinkFacts, RecordsHeld, RelayFacts
 from p2psip.reload.node.keeping.config_updates import NewConfiguration, NewKinds, effective
 from p2psip.reload.node.keeping.diagnostics import MachineFigures
 from p2psip.reload.node.keeping.reconfigure import Reconfiguring
@@ -90,20 +90,19 @@ class Node:
         self._bootstrap, self._twins, self._tunnels = connecting.bootstrap, connecting.twins, connecting.tunnels
         self._attempts, self._surveying = connecting.attempts, connecting.surveying
         self._port_mapping = connecting.port_mapping
-        room = DataRoom(ground, storage)
+        room = DataRoom(ground, storage, settings)
         self._data, self._moving, self._homes = room.data, room.moving, room.homes
+        self._borrowing, self._lending = room.borrowing, room.lending
         keeping = KeepingRoom(ground, room.data, verifier, settings, rng, now)
         self._certificates, self._config_updates = keeping.certificates, keeping.config_updates
         self._diagnostics, self.spreading = keeping.diagnostics, keeping.spreading
         below = (ground.exchange, ground.connections, ground.admission, ground.forwarder, room.gate)
         self._messages = Messages(*below, self._config_updates, keeping.traffic, self._diagnostics, connecting.routes)
-        self._serving = Serving(
-            ground, connecting, room, keeping, rng, is_client=settings.is_client, is_router=settings.is_router
-        )
+        self._serving = Serving(ground, connecting, room, keeping, rng, settings)
         self._relaying = Relaying(ground, connecting, room.data, settings.relay, rng)
         self._serving.private |= self._relaying.private
         self._roles = RolesPlayed(ground.exchange)
-        self._links = LinkChanges(ground, connecting, self._moving, self._messages, self._serving, self._roles)
+        self._links = LinkChanges(ground, connecting, room, self._messages, self._serving, self._roles)
         self._outcomes = Outcomes(ground, connecting, room, keeping, self._relaying)
         self._performing = Performing(ground, connecting, self._moving, self._links, self._roles)
         self._reconfiguring = Reconfiguring(
@@ -112,7 +111,8 @@ class Node:
         # In this order, where several are due.
         first = (self._messages, self._exchange.transport, self._twins, self._tunnels, self._bootstrap)
         last = (self.topology, self._moving, self._data, self._certificates, self._relaying, self.spreading)
-        self._parts = (*first, self._surveying, self._port_mapping, *last)
+        lent = (self._borrowing, self._lending)
+        self._parts = (*first, self._surveying, self._port_mapping, *last, *lent)
         self._has_started = False
         self._effects: list[Effect] = []
         self._use_kept(settings.document, settings.kind_blocks, now)
@@ -408,6 +408,15 @@ class Node:
         return RecordsHeld(self._data.storage.value_count, self._data.storage.size)
 
     @property
+    def lending(self) -> LendingFacts:
+        """The storage that this node lends to its peer."""
+        return self._lending.facts
+
+    def lenders(self, now: float) -> tuple[LenderFacts, ...]:
+        """The clients that lend this node storage."""
+        return self._borrowing.facts(now)
+
+    @property
     def own_relay(self) -> OwnRelay:
         """The relay that this node may be, for a driver that takes what is relayed past the rest."""
         return self._paths.own_relay
@@ -514,6 +523,7 @@ class Node:
     def _settle(self, now: float) -> None:
         """Pass values around inside until all is quiet."""
         self._certificates.begin(now)
+        self._lending.settle(now)
         if self._paths.whereabouts.has_ice:
             self._relaying.settle(self._surveying.reach, now)
         while values := [

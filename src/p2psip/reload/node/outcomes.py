@@ -5,6 +5,9 @@ from __future__ import annotations
 from p2psip.reload.node.connecting.attach import AttachContext
 from p2psip.reload.node.connecting.nat.surveying import OnBehalfContext, SurveyContext
 from p2psip.reload.node.connecting.twins import TwinContext
+from p2psip.reload.node.data.lending.borrowing import LentFetchContext
+from p2psip.reload.node.data.lending.lending import OfferContext
+from p2psip.reload.node.data.lending.placing import LentStoreContext
 from p2psip.reload.node.data.moving import AdoptContext, TransferContext
 from p2psip.reload.node.data.own_data import CommandContext, CompletionContext
 from p2psip.reload.node.keeping.certificate_keeper import CertificateContext
@@ -31,6 +34,7 @@ class Outcomes:
         self._bootstrap, self._tunnels = connecting.bootstrap, connecting.tunnels
         self._surveying = connecting.surveying
         self._moving, self._data = room.moving, room.data
+        self._borrowing, self._lending = room.borrowing, room.lending
         self._config_updates, self._certificates = keeping.config_updates, keeping.certificates
         self._spreading = keeping.spreading
         self._relaying = relaying
@@ -54,6 +58,10 @@ class Outcomes:
                 self._surveying.handle_outcome(context, finished.outcome, now)
             case TransferContext() | AdoptContext() as context:
                 self._moving.handle_outcome(context, finished.outcome, now)
+            case LentStoreContext() | LentFetchContext() as context:
+                self._borrowing.handle_outcome(context, finished.outcome, now)
+            case OfferContext() as context:
+                self._lending.handle_outcome(context, finished.outcome, now)
             case ConfigUpdateContext() as context:
                 self._config_updates.handle_outcome(context, finished.outcome, now)
             case CertificateContext() as context:

@@ -30,6 +30,8 @@ from p2psip.reload.node.connecting.response_routes import ResponseRoutes
 from p2psip.reload.node.connecting.twins import Twins
 from p2psip.reload.node.data.commits import Commits
 from p2psip.reload.node.data.home_table import HomeTable
+from p2psip.reload.node.data.lending.borrowing import Borrowing
+from p2psip.reload.node.data.lending.lending import Lending
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.data.own_data import Data
 from p2psip.reload.node.exchange import Exchange
@@ -128,12 +130,15 @@ class ConnectingRoom:
 class DataRoom:
     """The values of a node, its own and those that it keeps for the overlay."""
 
-    def __init__(self, ground: Ground, storage: Storage) -> None:
+    def __init__(self, ground: Ground, storage: Storage, settings: NodeSettings) -> None:
         self.gate: WaitingRoom[Originate] = WaitingRoom(_held_size, HELD_BYTES_MAX)
-        commits = Commits(ground.exchange, storage, self.gate)
-        self.moving = Moving(ground.exchange, ground.topology, commits)
-        self.data = Data(ground.exchange, ground.topology, commits, self.moving)
-        self.homes = HomeTable(ground.exchange)
+        exchange, topology = ground.exchange, ground.topology
+        commits = Commits(exchange, storage, self.gate)
+        self.moving = Moving(exchange, topology, commits)
+        self.borrowing = Borrowing(exchange, ground.connections, topology, commits, settings.lent.borrow_bytes)
+        self.lending = Lending(exchange, topology, commits, self.moving, settings.lent.lend_bytes)
+        self.data = Data(exchange, topology, commits, self.moving, self.borrowing)
+        self.homes = HomeTable(exchange)
 
 
 class KeepingRoom:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from p2psip.reload.node.keeping.config_updates import check_sequence
 from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground, KeepingRoom
+from p2psip.reload.node.settings import NodeSettings
 from p2psip.reload.transport.transport import Received
 from p2psip.reload.wire.contents import MessageCode, UnknownBody
 from p2psip.reload.wire.diagnostics import PathTrackReq
@@ -17,6 +18,7 @@ from p2psip.reload.wire.private_messages import REACH, ROUTER, PrivateReq
 from p2psip.reload.wire.rejections import Forbidden, InvalidMessage, Rejection, RequestTimeout
 from p2psip.reload.wire.storage_messages import FetchReq, FindReq, StatReq, StoreReq
 from p2psip.reload.wire.usages.home_registration import HOME
+from p2psip.reload.wire.usages.lend_messages import LEND
 from p2psip.reload.wire.usages.spread_messages import SPREAD
 
 DUTIES = frozenset(
@@ -34,6 +36,8 @@ DUTIES = frozenset(
 ROUTER_DUTIES = frozenset({MessageCode.FETCH_REQ, MessageCode.STAT_REQ, MessageCode.FIND_REQ})
 """A router says that it has nothing, to whoever asks it."""
 
+LENDER_DUTIES = frozenset({MessageCode.STORE_REQ, MessageCode.FETCH_REQ})
+"""A client that lends storage keeps values for one peer."""
 
 NAME_BYTES_SHOWN = 32
 
@@ -51,9 +55,7 @@ class Serving:
         room: DataRoom,
         keeping: KeepingRoom,
         rng: random.Random,
-        *,
-        is_client: bool,
-        is_router: bool,
+        settings: NodeSettings,
     ) -> None:
         self._exchange, self._upkeep, self._data = ground.exchange, ground.upkeep, room.data
         self._topology = ground.topology
@@ -65,11 +67,14 @@ class Serving:
             HOME: room.homes.handle,
             SPREAD: keeping.spreading.handle_request,
             ROUTER: ground.upkeep.handle_router,
+            LEND: room.borrowing.handle,
         }
         """Who answers private messages of a name."""
         self._rng = rng
-        refused = DUTIES - ROUTER_DUTIES if is_router else DUTIES
-        self._refused = refused if is_client else frozenset()
+        lends, is_router = settings.lent.lend_bytes > 0, settings.is_router
+        refused = DUTIES - ROUTER_DUTIES if is_router else DUTIES - LENDER_DUTIES if lends else DUTIES
+        self._keeper = room.lending if lends else room.data
+        self._refused = refused if settings.is_client else frozenset()
         self._what = "passes messages on and keeps nothing" if is_router else "is a client"
 
     def serve(self, request: Received | None, now: float) -> None:
@@ -109,9 +114,9 @@ class Serving:
             case ProbeReq() as body:
                 self._upkeep.handle_probe(request, body, self._data.storage.census.resources, now)
             case StoreReq() as body:
-                self._data.handle_store(request, body, now)
+                self._keeper.handle_store(request, body, now)
             case FetchReq() as body:
-                self._data.handle_fetch(request, body, now)
+                self._keeper.handle_fetch(request, body, now)
             case StatReq() as body:
                 self._data.handle_stat(request, body, now)
             case FindReq() as body:

@@ -15,6 +15,16 @@ from p2psip.reload.wire.link_messages import OverlayLinkType
 
 
 @dataclass(frozen=True, slots=True)
+class LentTerms:
+    """Storage that clients lend their peer (docs/decisions/lending.md)."""
+
+    lend_bytes: int = 0
+    """So many bytes of values a client keeps for its peer; 0 for none."""
+    borrow_bytes: int = 64 << 20
+    """So many bytes a peer has its clients keep at the most, all together; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeSettings:
     """What one node is to be."""
 
@@ -35,6 +45,8 @@ class NodeSettings:
     applications: frozenset[int] = SIP_APPLICATIONS
     """The Application-IDs (section 14.5) of which others may ask it for a connection."""
     return_path: ReturnPath = ReturnPath.VIA_LIST
+    lent: LentTerms = LentTerms()
+    """What it lends its peer, or takes of its clients."""
     relay: RelayTerms = field(default_factory=RelayTerms)
     """Whether it is a relay for others, and within what limits."""
     asks_dns: bool = False

@@ -6,13 +6,15 @@ that was read from uncommitted state names in `after` the commit that it waits f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from p2psip.base.ids import ResourceId
+from p2psip.base.wallclock import WallClock
 from p2psip.reload.storage.fetching import Selected, select, size_of, to_stored_data
 from p2psip.reload.storage.metadata import describe
+from p2psip.reload.storage.outline import GivenBack, Outline, answer_from, outlined
 from p2psip.reload.storage.store.continuity import Continuity
 from p2psip.reload.storage.store.records import Place, Record
 from p2psip.reload.storage.store.view import View
@@ -198,6 +200,50 @@ class Reading:
             if places is None or record.place in places
         )
         return list(pack(resource, replica_number, parcels, size_max))
+
+    # --- Values that somebody else keeps as well.
+
+    def outline(self, resource: ResourceId, kind: int, now: float) -> Outline | None:
+        """The values of a Kind at a resource, without what is in them.
+
+        None where there are none, and while some are not committed, or not such as others may see.
+        """
+        values = self._view.records(resource, kind)
+        if not values or kind not in self.rules.kinds or self.after(resource, [kind]) is not None:
+            return None
+        if len(self.live(resource, kind, now)) < len(values):
+            return None
+        model = self.rules.kinds[kind]
+        generation = self._view.generation(resource, kind)
+        return Outline(resource, kind, generation, {key: outlined(model, each) for key, each in values.items()})
+
+    def is_current(self, outline: Outline, now: float) -> bool:
+        """True if the values of an outline are those that a Fetch would be answered with; nothing of them is read.
+
+        A value that replaces one at a replica may leave the counter as it is (7.4.1.2): whoever stores that knows it.
+        """
+        at, records = self.clock.at(now), [value.record for value in outline.values.values()]
+        return (
+            outline.kind in self.rules.kinds
+            and self._view.generation(outline.resource, outline.kind) == outline.generation
+            and self.after(outline.resource, [outline.kind]) is None
+            and all(record.expires_at > at for record in records)
+            and not any(self._is_revoked(record) for record in records)
+        )
+
+    def fetch_from(
+        self,
+        request: FetchReq,
+        outlines: Mapping[int, Outline],
+        given: GivenBack,
+        wall: WallClock,
+        now: float,
+        size_max: int | None,
+    ) -> Fetched:
+        """Serve a Fetch from what was given back. Raises LentValueMissing, LentValueChanged, ResponseTooLarge."""
+        answer, certificates = answer_from(request, outlines, given, self.rules, wall, self.clock.at(now), now)
+        _check_size(len(answer.encode()) + sum(len(each.encode()) for each in certificates), size_max)
+        return Fetched(answer, certificates, None)
 
     def after(self, resource: ResourceId, kinds: Iterable[int]) -> int | None:
         """The commit that an answer about these Kinds waits for."""

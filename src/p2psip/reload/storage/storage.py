@@ -9,7 +9,7 @@ uncommitted state, names that commit in `after`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
@@ -20,6 +20,7 @@ from p2psip.base.timers import Deadline, TimerQueue, Timers, earliest
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.storage.limits import Limits
+from p2psip.reload.storage.outline import GivenBack, Outline
 from p2psip.reload.storage.reading import PAGE, RING_END, Described, Fetched, Found, Reading
 from p2psip.reload.storage.store.continuity import Continuity
 from p2psip.reload.storage.store.records import (
@@ -261,6 +262,36 @@ class Storage:
         if records:
             self._check_room()
             self._remove(records, _Purpose.CHANGE, now)
+
+    # --- Values that somebody else keeps as well (docs/decisions/lending.md).
+
+    def keep_at_most(self, size: int) -> None:
+        """Keep no more than so many bytes of values, if the limits are not below that already."""
+        self._accounts.use_limits(replace(self._limits, bytes_max=min(size, self._limits.bytes_max)))
+
+    def resources_of(self, kind: int, after: bytes, limit: int) -> list[ResourceId]:
+        """The first `limit` resources after this one that may have a value of a Kind, ascending."""
+        return self._view.resources(after, RING_END, limit, kind)
+
+    def outline(self, resource: ResourceId, kind: int, now: float) -> Outline | None:
+        """The values of a Kind at a resource, without what is in them; None while they are not all settled."""
+        return self._reading.outline(resource, kind, now)
+
+    def is_current(self, outline: Outline, now: float) -> bool:
+        """True if a Fetch would be answered with just these values."""
+        return self._reading.is_current(outline, now)
+
+    def fetch_from(
+        self,
+        request: FetchReq,
+        outlines: Mapping[int, Outline],
+        given: GivenBack,
+        now: float,
+        *,
+        size_max: int | None = None,
+    ) -> Fetched:
+        """Serve a Fetch with values that were given back. Raises LentValueMissing, LentValueChanged, a Rejection."""
+        return self._reading.fetch_from(request, outlines, given, self._wall, now, size_max)
 
     # --- Signers of our own.
 

@@ -67,6 +67,10 @@ def test_flags_go_before_the_file(tmp_path: Path) -> None:
         *((f'role = "{role}"\nfirst = true', "a client never begins an overlay") for role in ("client", "auto")),
         ('role = "router"\nfirst = true', "a router never begins an overlay"),
         ("shed_disk_percent = 41", "shed_disk_percent: write a number from 0 to 40"),
+        ('role = "client"\nlend_storage = "64 M"', "lend_storage: '64 M' is no size: write one as \"64MB\""),
+        ('borrow_storage = "64 bytes"', "borrow_storage: '64 bytes' is no size"),
+        ('lend_storage = "64MB"', 'lend_storage is for a client, which lends its peer room, and role is "peer"'),
+        ('role = "router"\nlend_storage = "1GB"', "lend_storage is for a client"),
         ("shed_load_percent = -1", "shed_load_percent: write a number from 0 to 10000"),
         ('relay = "yes"\nlinks = ["TLS"]', 'relay is "yes", which takes links over DTLS'),
         (

@@ -28,11 +28,10 @@ from p2psip.reload.node.connecting.connection_table import (
     NotTakenYet,
 )
 from p2psip.reload.node.connecting.response_routes import ResponseLink
-from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import AppLinkDoubted, AppLinkDown, AppLinkUp, LinkUp, PeerLost
 from p2psip.reload.node.limits import APP_LINKS_MAX, APP_LINKS_PER_NODE_MAX, NAMES_MAX, STRANGERS_MAX
 from p2psip.reload.node.message_passing import Messages
-from p2psip.reload.node.parts import ConnectingRoom, Ground
+from p2psip.reload.node.parts import ConnectingRoom, DataRoom, Ground
 from p2psip.reload.node.serving import Serving
 from p2psip.reload.paths.ice.values import PairReport
 from p2psip.reload.paths.values import (
@@ -79,7 +78,7 @@ class LinkChanges:
         self,
         ground: Ground,
         connecting: ConnectingRoom,
-        moving: Moving,
+        room: DataRoom,
         messages: Messages,
         serving: Serving,
         roles: RolesPlayed,
@@ -107,7 +106,8 @@ class LinkChanges:
             ground.forwarder.paths,
             messages,
             self._routes,
-            moving,
+            room.moving,
+            room.borrowing,
             self._topology,
             # Last, as what goes out again goes another way.
             self._exchange.transport,

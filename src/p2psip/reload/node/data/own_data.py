@@ -9,6 +9,7 @@ from p2psip.base.ids import NodeId, ResourceId
 from p2psip.base.timers import Deadline
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.node.data.commits import Commits
+from p2psip.reload.node.data.lending.borrowing import Borrowing
 from p2psip.reload.node.data.moving import Moving
 from p2psip.reload.node.effects import Done
 from p2psip.reload.node.exchange import MESSAGE_OVERHEAD, Exchange, failure_of
@@ -51,18 +52,22 @@ class CompletionContext:
 class Data:
     """The data of one node, its own and that which it keeps for the overlay."""
 
-    def __init__(self, exchange: Exchange, topology: Topology, commits: Commits, moving: Moving) -> None:
+    def __init__(
+        self, exchange: Exchange, topology: Topology, commits: Commits, moving: Moving, borrowing: Borrowing
+    ) -> None:
         self.storage = commits.storage
         self._seen = Seen()
         self._exchange = exchange
         self._topology = topology
         self._commits = commits
         self._moving = moving
+        self._borrowing = borrowing
         self._commands = 0
 
     def use_rules(self, rules: Rules, now: float) -> None:
         """Accept values by the rules of a new configuration."""
         self.storage.use_rules(rules, now)
+        self._borrowing.use_rules()
         self._commits.pull()
 
     def next_deadline(self) -> Deadline | None:
@@ -140,6 +145,7 @@ class Data:
         self._commits.pull()
         self._exchange.answer(request, stored.answer, after=stored.after)
         self._moving.spread(body.resource, stored.places, now)
+        self._borrowing.changed(stored.places, now)
         sender = request.signer.node_id
         if body.replica_number:
             self._topology.handle_value_received(sender, now)
@@ -149,7 +155,10 @@ class Data:
 
     def handle_fetch(self, request: Received, body: FetchReq, now: float) -> None:
         """7.4.2. Raises a Rejection."""
-        fetched = self.storage.fetch(body, now, size_max=self._answer_size_max(request))
+        size_max = self._answer_size_max(request)
+        if self._borrowing.passes_on(request, body, size_max, now):
+            return
+        fetched = self.storage.fetch(body, now, size_max=size_max)
         self._exchange.answer(request, fetched.answer, certificates=fetched.certificates, after=fetched.after)
 
     def handle_stat(self, request: Received, body: StatReq, now: float) -> None:

@@ -30,6 +30,10 @@ class Accounts:
         self._records: Counter[Holder] = Counter()
         self._bytes: Counter[Holder] = Counter()
 
+    def use_limits(self, limits: Limits) -> None:
+        """Check by these from now on."""
+        self._limits = limits
+
     def usage(self, holder: Holder) -> Usage:
         """What a holder's records take."""
         committed = self._reader.usage(holder)
