@@ -15,6 +15,7 @@ from spreading_peers import entry, line
 from p2psip.base.address import Address
 from p2psip.reload.config.calls_by import CallsBy
 from p2psip.reload.config.configuration import DIRECTORY_KINDS, SIP_REGISTRATION_KIND
+from p2psip.reload.node.data.lending.borrowing import LEASE_MAX_S
 from p2psip.reload.node.effects import AppLinkUp
 from p2psip.reload.node.limits import SPREAD_REFUSED_MAX, TUNNELS_PER_NODE_MAX
 from p2psip.reload.node.tunnelling.tunnel import TunnelName
@@ -42,6 +43,7 @@ from p2psip.reload.wire.kinds import DIRECTORY_ENTRY
 from p2psip.reload.wire.private_messages import REACH, PrivateAns, PrivateReq, ProbeWay, ReachAns, ReachReq
 from p2psip.reload.wire.usages.directory_values import DirectoryEntry
 from p2psip.reload.wire.usages.home_registration import HOME, HomeReq
+from p2psip.reload.wire.usages.lend_messages import LEND, LendAns, LendReq
 from p2psip.reload.wire.usages.spread_messages import (
     SPREAD,
     CompareAns,
@@ -157,6 +159,23 @@ def test_registrations_with_a_home(seed: int) -> None:
         assert len(ask(bench, HOME, body)) == 1
         assert len(bench.node.at_home(f"peer-{ASKER}@sim.example", bench.now)) <= 1
     assert bench.node.at_home("bob@sim.example", bench.now) == ()
+
+
+@pytest.mark.parametrize("seed", range(times(4)))
+def test_offers_of_storage(seed: int) -> None:
+    """Each is answered once; a member lends once, and as long as it says at the most."""
+    rng = random.Random(f"lend {seed}")
+    bench = member()
+    specimens = [LendReq(1 << 20, 600).encode(), LendReq((1 << 64) - 1, (1 << 32) - 1).encode()]
+    for number in range(200):
+        body = specimens[0] if number % 10 == 0 else mutant(specimens, rng)
+        (answer,) = ask(bench, LEND, body)
+        if isinstance(answer.body, PrivateAns):
+            assert LendAns.decode(answer.body.body).lifetime <= LEASE_MAX_S
+        assert len(bench.node.lenders(bench.now)) <= 1
+        bench.run_for(0.1)
+    bench.run_for(LEASE_MAX_S + 1.0)
+    assert bench.node.lenders(bench.now) == ()
 
 
 def comparer() -> NodeBench:

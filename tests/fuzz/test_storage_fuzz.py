@@ -14,6 +14,8 @@ from storage_bench import BOB, KINDS, Bench, element, entry, single
 from p2psip.base.wallclock import WallClock
 from p2psip.reload.config.configuration import Kind
 from p2psip.reload.storage.fetching import all_values
+from p2psip.reload.storage.outline import GivenBack, LentValueChanged, LentValueMissing
+from p2psip.reload.storage.reading import Fetched
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.reload.storage.store.records import Commit
@@ -74,6 +76,21 @@ READS: list[tuple[type[FetchReq | StatReq | FindReq], bytes]] = [
 ]
 
 
+def placed() -> tuple[Storage, Fetched]:
+    """A store with all these values, and its own answer about them."""
+    store = MemoryStore()
+    storage = Storage(store, RULES, WALL, 0.0)
+    requester = RULES.verifier.verify(b"", MEMBER.sign(b""), MEMBER.certificates, DATE, True)
+    for data in STORES:
+        request = StoreReq.decode(data, models=MODELS)
+        if request.replica_number:
+            attempt(lambda request=request: storage.store(request, requester, MEMBER.certificates, (), 0.0))  # type: ignore[misc]
+    for effect in storage.drain():
+        storage.handle_answer(effect.token, store.commit(effect.question), 0.0)  # type: ignore[attr-defined]
+    kept = [kind for kind in KINDS if storage.outline(PLACE, kind, 0.0) is not None]
+    return storage, storage.fetch(FetchReq(PLACE, tuple(all_values(KINDS[kind]) for kind in kept)), 0.0)
+
+
 def damaged(specimens: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """One of these with some bytes changed, and sometimes cut."""
 
@@ -102,6 +119,9 @@ def attempt(run: Callable[[], object]) -> None:
         rejection.response.encode()
 
 
+LENT = placed()
+
+
 @pytest.mark.long
 @settings(max_examples=times(150))
 @given(data=damaged([ANSWER]), bucket=st.sampled_from([MEMBER.certificates, (), BOB.certificates]))
@@ -114,6 +134,27 @@ def test_a_damaged_answer_is_read_as_far_as_it_can_be_believed(
     lacks_certificates(answer, bucket, RULES)
     verified = read_answer(PLACE, answer, bucket, Believer(RULES, WALL, Seen()), 0.0)
     assert all(value.signer.user == MEMBER.user for value in (*verified.values, *verified.removed))
+
+
+@pytest.mark.long
+@settings(max_examples=times(150))
+@given(data=damaged([ANSWER]), bucket=st.sampled_from([MEMBER.certificates, (), BOB.certificates]))
+def test_what_a_client_gives_back_is_what_was_placed_there_or_nothing(
+    data: bytes, bucket: tuple[GenericCertificate, ...]
+) -> None:
+    """Whatever a lender answers: the very values of the own copy come of it, or one of two errors."""
+    answer = decoded(FetchAns, data)
+    if answer is None:
+        return
+    storage, own = LENT
+    outlines = {kind: storage.outline(PLACE, kind, 0.0) for kind in KINDS}
+    known = {kind: outline for kind, outline in outlines.items() if outline is not None}
+    request = FetchReq(PLACE, tuple(all_values(KINDS[kind]) for kind in known))
+    try:
+        fetched = storage.fetch_from(request, known, GivenBack(answer, bucket), 0.0)
+    except (LentValueMissing, LentValueChanged):
+        return
+    assert fetched == own
 
 
 @pytest.mark.long
