@@ -10,7 +10,7 @@ from p2psip.base.wallclock import WallClock
 from p2psip.coupling.enquiries.lookup import LookedUp
 from p2psip.coupling.line import Line
 from p2psip.dundi.values import EntityTerms
-from p2psip.reload.node.settings import NodeSettings
+from p2psip.reload.node.settings import LentTerms, NodeSettings
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.sim.signer import SimulatedVerifier
@@ -64,6 +64,7 @@ class SimulatedPeers:
         *,
         is_client: bool = False,
         is_reachable: bool = True,
+        lend_bytes: int = 0,
         trunk: TrunkTerms | None = None,
         provider: Callable[[bytes], list[bytes]] | None = None,
         dundi: EntityTerms | None = None,
@@ -72,8 +73,8 @@ class SimulatedPeers:
     ) -> Site:
         """Make a peer and start it; with `store`, one that was there before, and may remember `contacts`.
 
-        It may be a client of the others, and one that is not reachable can only dial. It may have a trunk, with the
-        `provider` at its far end, and neighbours by DUNDi, and a `numbering` of its own.
+        It may be a client of the others, which lends so many bytes, and one that is not reachable can only dial. It may
+        have a trunk, with the `provider` at its far end, and neighbours by DUNDi, and a `numbering` of its own.
         """
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
@@ -92,6 +93,7 @@ class SimulatedPeers:
                 may_start_alone=number == 0,
                 contacts=contacts,
                 addresses={Purpose.RELOAD: (Address(told, PORT),), Purpose.SIP: (Address(told, SIP_PORT),)},
+                lent=LentTerms(lend_bytes),
             ),
             rng,
             self.world.now,
