@@ -136,7 +136,7 @@ class DataRoom:
         commits = Commits(exchange, storage, self.gate)
         self.moving = Moving(exchange, topology, commits)
         self.borrowing = Borrowing(exchange, ground.connections, topology, commits, settings.lent.borrow_bytes)
-        self.lending = Lending(exchange, topology, commits, self.moving, settings.lent.lend_bytes)
+        self.lending = Lending(exchange, topology, commits, self.moving, settings.lend_bytes)
         self.data = Data(exchange, topology, commits, self.moving, self.borrowing)
         self.homes = HomeTable(exchange)
 

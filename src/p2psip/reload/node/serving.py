@@ -71,7 +71,7 @@ class Serving:
         }
         """Who answers private messages of a name."""
         self._rng = rng
-        lends, is_router = settings.lent.lend_bytes > 0, settings.is_router
+        lends, is_router = settings.lend_bytes > 0, settings.is_router
         refused = DUTIES - ROUTER_DUTIES if is_router else DUTIES - LENDER_DUTIES if lends else DUTIES
         self._keeper = room.lending if lends else room.data
         self._refused = refused if settings.is_client else frozenset()

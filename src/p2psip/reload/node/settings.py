@@ -61,3 +61,8 @@ class NodeSettings:
     """What the configuration was read from: without it nobody can be told of it (section 6.3.2.1)."""
     kind_blocks: Sequence[bytes] = ()
     """Those that came beside it, as ConfigurationChanged gave them."""
+
+    @property
+    def lend_bytes(self) -> int:
+        """So many bytes it lends: a peer keeps what is its own, and a router nothing."""
+        return self.lent.lend_bytes if self.is_client and not self.is_router else 0

@@ -118,8 +118,7 @@ class Placing:
             else:
                 lender.leave_alone(now)
             self._exchange.note("not placed with a client", node=context.node, why=str(failure_of(outcome)))
-        if self._lenders.keeper_of(location) is None and location not in self._under_way:
-            outlines.pop(location, None)
+        self._forget_unplaced(location)
         if self._wanted or self._walk:
             self._place_some(now)
 
@@ -164,6 +163,12 @@ class Placing:
         chosen = _as_much_as_goes(lender.lacks(location, outline.values.values()))
         if chosen and self._lenders.may_ask(node, now) and not lender.is_full:
             self._send(node, location, chosen, now)
+        self._forget_unplaced(location)
+
+    def _forget_unplaced(self, location: Location) -> None:
+        """Keep no outline of what no client has, or is about to."""
+        if self._lenders.keeper_of(location) is None and location not in self._under_way:
+            self._lenders.outlines.pop(location, None)
 
     def _has_all(self, node: NodeId, location: Location, now: float) -> bool:
         """True if there is nothing to be done: then none of the values need be read."""
