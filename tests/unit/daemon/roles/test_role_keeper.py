@@ -20,6 +20,7 @@ from p2psip.daemon.state.settings import make_settings
 from p2psip.daemon.state.state import PeerState, load_state, save_document, save_identity, save_key, save_settings
 from p2psip.reload.config.configuration import BootstrapNode
 from p2psip.reload.config.document import parse
+from p2psip.reload.node.settings import LentTerms
 from p2psip.sim.membership import OVERLAY, Club, founding, key, node_id
 
 OWN = [Address("192.0.2.7", 6084)]
@@ -257,3 +258,17 @@ def test_a_damaged_file_of_what_was_shed_is_set_aside(
     assert begun(peer(state)).role == "peer"
     assert "shedding not read" in capsys.readouterr().out
     assert load_shedding(state.directory) is None
+
+
+def test_a_client_lends_and_a_peer_borrows_and_who_has_no_room_does_neither(
+    state: PeerState, machine: dict[str, float]
+) -> None:
+    lends = msgspec.structs.replace(state.settings, lend_storage="64MB", borrow_storage="2GB")
+    state = replace(state, settings=lends)
+    assert begun(state).lent_terms == LentTerms(64 << 20, 2 << 30)
+    save_role(state.directory, KeptRole("peer"))
+    assert begun(state).lent_terms == LentTerms(0, 2 << 30)
+    machine["free"] = 3.0
+    assert turns(begun(state), 0.0, STRAINED_S + TURN_MAX_S + 4.0)
+    keeper = begun(state)
+    assert (keeper.role, keeper.lent_terms.lend_bytes) == ("client", 0)
