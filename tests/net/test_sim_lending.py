@@ -290,6 +290,33 @@ def test_a_slow_client_is_not_waited_for() -> None:
     assert lent.lender().answered == 1, "it is asked again after a while"
 
 
+def test_what_was_replaced_while_the_client_was_asked_is_not_given_to_anybody() -> None:
+    lent, (letter, *_) = lent_with_letters(SEED)
+    do = lent.overlay.world._do
+
+    def late(host: Host, effect: Effect) -> None:
+        if host is lent.client and isinstance(effect, Write):
+            lent.overlay.world._later(0.8, do, host, effect)
+        else:
+            do(host, effect)
+
+    lent.overlay.world._do = late  # type: ignore[method-assign]
+    reading = next(host for host in lent.overlay.alive() if host is not lent.borrower)
+    request = FetchReq(letter.resource, (StoredDataSpecifier(LARGE.kind_id, 0, DictionarySpecifier(())),))
+    node = lent.overlay.node(reading)
+    command = lent.overlay.command(reading, lambda context, now: node.fetch(request, context, now))
+    lent.overlay.world.run_for(0.3)
+    number = next(n for n, each in enumerate(lent.letters) if each is letter)
+    lent.put(number, b"newer".ljust(VALUE, b"!"))
+    assert lent.overlay.done(reading, command) is None, "it is still waited for"
+    result = lent.overlay.wait_done(reading, command).result
+    assert isinstance(result, Answer)
+    assert isinstance(result.body, FetchAns)
+    (response,) = result.body.kind_responses
+    assert isinstance(response, FetchKindResponse)
+    assert [stored.data_value.value[:5] for stored in response.values] == [b"newer"]
+
+
 def forge(lent: Lent, letter: Letter, value: StoredData) -> None:
     """The client has something else where it should have what was placed there."""
     record, encoded = (
@@ -491,3 +518,12 @@ def test_a_peer_without_the_extension_is_asked_and_left_alone() -> None:
     assert overlay.node(client).lending.borrower is None
     assert len([each for each in tap.seen if each.code is MessageCode.PRIVATE_REQ]) == 3, "each was asked once"
     assert overlay.node(client).lending.count == 0
+
+
+def test_a_peer_that_is_to_borrow_nothing_does_not() -> None:
+    overlay = grow(SEED, 3, required_kinds=KINDS)
+    for host in overlay.alive():
+        overlay.node(host)._borrowing._size_max = 0
+    client = overlay.add_client(0, lend_bytes=ROOM)
+    overlay.world.run_for(60.0)
+    assert overlay.node(client).lending.borrower is None
