@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from mailbox_calls import KINDS, contents, heard, leave, open_mailbox
 
+from p2psip.daemon.report import status_of
 from p2psip.reload.wire.kinds import MAIL, MAIL_PART
 from p2psip.sim.sites.site import SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
@@ -55,6 +58,28 @@ def test_messages_are_read_at_the_client_that_lends() -> None:
     (lender,) = world[0].peer.node.lenders(world.world.now)
     assert world[2].peer.node.lending.reads > before
     assert (lender.answered, lender.failed) == (world[2].peer.node.lending.reads, 0)
+    now = world.world.now
+    lends = status_of(world[2].peer, "", now)["lends"]
+    (lender_said,) = cast("list[object]", status_of(world[0].peer, "", now)["lenders"])
+    assert lends == {
+        "room_bytes": 1 << 20,
+        "to": str(world[0].peer.node.node_id),
+        "user": world[0].peer.node.user,
+        "records": lender.count,
+        "bytes": lender.size_bytes,
+        "reads": lender.answered,
+    }
+    assert lender_said == {
+        "node_id": str(world[2].peer.node.node_id),
+        "user": world[2].peer.node.user,
+        "room_bytes": 1 << 20,
+        "records": lender.count,
+        "bytes": lender.size_bytes,
+        "answered": lender.answered,
+        "failed": 0,
+        "asked": True,
+    }
+    assert status_of(world[1].peer, "", now)["lends"] is None
 
 
 def test_a_message_survives_the_disk_of_the_only_peer() -> None:
