@@ -46,7 +46,10 @@ VOICES = 2
 WITNESSES = 2
 
 PAUSE_S = 60.0
-"""How long a name that proved to be no member is left alone, however often it is named."""
+"""How long a name that has said that it is no member is left alone, however often it is named."""
+
+SILENT_PAUSE_S = 5.0
+"""The same of one that did not answer: where parts grow together, the way to it may have been another meanwhile."""
 
 DOUBT_PAUSE_S = 2.0
 """How long a member that has just proved to be there is not doubted again."""
@@ -279,7 +282,7 @@ class Enquiries:
             return None
         is_member = said is Standing.MEMBER
         if not is_member:
-            _remember(self._paused, node, PAUSE_S, now)
+            _remember(self._paused, node, SILENT_PAUSE_S if isinstance(outcome, Unanswered) else PAUSE_S, now)
         return Verdict(node, is_member, coming.teller, coming.is_news)
 
     def _weigh(

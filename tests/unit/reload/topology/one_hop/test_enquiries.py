@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from p2psip.base.ids import NodeId
 from p2psip.reload.security.roles import Signer
 from p2psip.reload.topology.actions import AskNode
@@ -15,6 +17,7 @@ from p2psip.reload.topology.one_hop.enquiries import (
     MISTAKEN_S,
     OPEN_MAX,
     PAUSE_S,
+    SILENT_PAUSE_S,
     WAITING_MAX,
     Enquiries,
     Verdict,
@@ -130,14 +133,18 @@ def test_an_answer_that_another_signed_or_of_another_kind_says_nothing() -> None
     assert not verdict.is_member
 
 
-def test_a_name_that_is_no_member_is_left_alone_for_a_while_however_often_it_is_named() -> None:
+@pytest.mark.parametrize(("says", "pause_s"), [(False, PAUSE_S), (None, SILENT_PAUSE_S)])
+def test_a_name_that_is_no_member_is_left_alone_for_a_while_however_often_it_is_named(
+    says: bool | None, pause_s: float
+) -> None:
+    """For long if it has said so; if it has said nothing, the way to it may have been another meanwhile."""
     bench = Bench()
     bench.come(55, teller=90)
-    bench.say(55, 55, None, now=6.0)
+    bench.say(55, 55, says, now=6.0)
     bench.asks()
-    bench.come(55, teller=110, now=6.0 + PAUSE_S - 1)
+    bench.come(55, teller=110, now=6.0 + pause_s - 1)
     assert bench.asks() == []
-    bench.come(55, teller=110, now=6.0 + PAUSE_S)
+    bench.come(55, teller=110, now=6.0 + pause_s)
     assert bench.asked() == {55: 55}
 
 
