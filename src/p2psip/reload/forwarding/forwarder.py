@@ -64,6 +64,13 @@ class Drop:
 
 
 @frozen
+class Astray:
+    """Nobody is known here towards the place that the message was to go to through us; `reason` is for the log."""
+
+    reason: str
+
+
+@frozen
 class Reject:
     """Answer a request with this error, a response with nothing."""
 
@@ -71,7 +78,7 @@ class Reject:
     reason: str
 
 
-Verdict = Deliver | Forward | Drop | Reject
+Verdict = Deliver | Forward | Drop | Astray | Reject
 
 
 class Forwarder:
@@ -154,6 +161,8 @@ class Forwarder:
             verdict = self._to_node(header, first.node_id, previous_hop, chosen_by, without)
         elif first.resource_id is not None:
             verdict = self._to_resource(header, first.resource_id, chosen_by, without)
+            if isinstance(verdict, Drop) and previous_hop is not None and chosen_by is None:
+                return Astray(verdict.reason)
         else:
             return Drop("a destination of an unknown type")
         if isinstance(verdict, Forward) and previous_hop is not None:

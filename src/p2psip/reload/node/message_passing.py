@@ -12,7 +12,7 @@ from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.base.timers import Deadline
 from p2psip.base.waiting_room import WaitingRoom
-from p2psip.reload.forwarding.forwarder import Deliver, Drop, Forward, Forwarder, Reject
+from p2psip.reload.forwarding.forwarder import Astray, Deliver, Drop, Forward, Forwarder, Reject
 from p2psip.reload.forwarding.reassembly import CannotReassemble, FragmentedTooLarge, Reassembler
 from p2psip.reload.link.framing import MessageTooLarge
 from p2psip.reload.link.link import Late, LinkLost, Unacknowledged
@@ -115,7 +115,7 @@ class Messages:
                 return self._deliver(_Transit(header, originate.payload, self._node_id), node, now)
             case Forward(next_hop, header):
                 self._send_own(header, originate.payload, next_hop, now)
-            case Drop(reason) | Reject(_, reason):
+            case Drop(reason) | Astray(reason) | Reject(_, reason):
                 self._hint(originate.header, reason, now)
         return None
 
@@ -141,7 +141,7 @@ class Messages:
                 data = join(header, payload)
                 self._traffic.sent(b"" if header.fragment_offset else payload, len(data), now)
                 self._connections.send(next_hop, data, now)
-            case Drop(reason) | Reject(_, reason):
+            case Drop(reason) | Astray(reason) | Reject(_, reason):
                 self._drop(lost, f"not taken, and {reason}")
         return None
 
@@ -219,7 +219,10 @@ class Messages:
                     # "Error_TTL_Hops_Exceeded" when it finds that the TTL field value is no more than 0".
                     code = ErrorCode.TTL_HOPS_EXCEEDED
                 self._reject(message, code, reason, now)
-            case Drop(reason):
+            case Astray(reason) if _looks_for_a_peer(message.payload):
+                # A node that is outside itself is the way in for nobody; who asks it need not wait to know that.
+                self._reject(message, ErrorCode.NOT_FOUND, reason, now)
+            case Drop(reason) | Astray(reason):
                 self._drop(message.previous_hop, reason)
         return None
 
@@ -231,7 +234,7 @@ class Messages:
         links = self._connections.to(message.previous_hop)
         if not message.is_request or any(self._admission.has_attached(link.number) for link in links) or not links:
             return None
-        if int.from_bytes(message.payload[:2], "big") in (MessageCode.PING_REQ, MessageCode.ATTACH_REQ):
+        if _looks_for_a_peer(message.payload):
             return None
         return ErrorCode.FORBIDDEN, "its certificate has several Node-IDs: attach first, so that we know which you are"
 
@@ -319,3 +322,8 @@ class Messages:
 def _is_of_request(payload: bytes) -> bool:
     """True for contents that begin with the message code of a request."""
     return len(payload) >= 2 and payload[1] % 2 == 1 and payload[0] < 0x80
+
+
+def _looks_for_a_peer(payload: bytes) -> bool:
+    """True for contents that begin with the message code of a Ping or an Attach."""
+    return int.from_bytes(payload[:2], "big") in (MessageCode.PING_REQ, MessageCode.ATTACH_REQ)

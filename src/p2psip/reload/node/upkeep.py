@@ -12,7 +12,7 @@ from typing import Final
 from p2psip.base.frozen import frozen
 from p2psip.base.ids import NodeId
 from p2psip.reload.node.connecting.connection_table import ConnectionTable
-from p2psip.reload.node.exchange import Exchange
+from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.topology.actions import AskNode, FindPeer, Tell
 from p2psip.reload.topology.plugin import Topology
 from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
@@ -125,6 +125,9 @@ class Upkeep:
             self._topology.handle_outcome(context.context, outcome, now)
         elif isinstance(context, FindContext) and isinstance(outcome, Answer):
             self._topology.handle_found(outcome.signer.node_id, context.via, now)
+        elif isinstance(context, FindContext):
+            reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Ping"
+            self._topology.handle_not_found(context.via, reason, now)
         elif isinstance(context, ProbeContext) and isinstance(outcome, Answer) and _keeps_alive(outcome.extensions):
             self._connections.keep_alive(outcome.signer.node_id)
 

@@ -342,6 +342,9 @@ class ClientTopology:
         if node not in self._peers:
             self._attach(node, None, now)
 
+    def handle_not_found(self, via: NodeId | None, reason: str, now: float) -> None:
+        """We ask again before long."""
+
     def handle_router(self, node: NodeId, now: float) -> None:
         """Our ways are through peers."""
 

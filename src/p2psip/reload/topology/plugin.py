@@ -159,6 +159,9 @@ class Topology(Protocol):
     def handle_found(self, node: NodeId, via: NodeId | None, now: float) -> None:
         """The Ping of a `FindPeer` was answered by `node`."""
 
+    def handle_not_found(self, via: NodeId | None, reason: str, now: float) -> None:
+        """Nobody answered the Ping of a `FindPeer`, or with an error alone."""
+
     def handle_router(self, node: NodeId, now: float) -> None:
         """A node that we are linked with, and that is no peer, passes messages on, as long as the link is there."""
 

@@ -14,6 +14,7 @@ from wire_strategies import values_of
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.reload.forwarding.forwarder import (
     VIA_LIST_MAX,
+    Astray,
     Deliver,
     Drop,
     Forward,
@@ -183,6 +184,15 @@ def test_without_a_way_it_is_dropped() -> None:
     """No peer is known, or the link to it is gone."""
     assert receive(header(to(FAR)), here=forwarder(Ring(next_hop=None))) == Drop("no way towards " + FAR.short)
     assert receive(header(to(FAR)), here=forwarder(links=frozenset([PREVIOUS]))) == Drop("no way towards " + FAR.short)
+
+
+def test_what_was_to_go_to_a_place_through_us_is_told_from_what_came_by_routing() -> None:
+    """Whoever chose us for the way in can choose another; who routes by us finds another way when it hears nothing."""
+    nowhere = forwarder(Ring(next_hop=None))
+    place = Destination.resource(rid(900))
+    assert receive(header(to(ME), place), here=nowhere) == Astray("no way towards " + rid(900).hex()[:8])
+    assert receive(header(place), here=nowhere) == Drop("no way towards " + rid(900).hex()[:8])
+    assert receive(header(to(ME), to(FAR)), here=nowhere) == Drop("no way towards " + FAR.short)
 
 
 def test_an_opaque_id_that_is_none_of_ours_is_dropped() -> None:

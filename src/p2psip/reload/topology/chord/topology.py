@@ -15,7 +15,7 @@ from p2psip.base.timers import TimerQueue
 from p2psip.reload.config.configuration import OverlayConfiguration
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.topology.actions import Action, HandOver, Tell
-from p2psip.reload.topology.chord.chord import Chord, NotAdmitting
+from p2psip.reload.topology.chord.chord import PLACE, Chord, NotAdmitting
 from p2psip.reload.topology.chord.messages import (
     ChordLeaveData,
     ChordLeaveType,
@@ -157,6 +157,11 @@ class ChordTopology(Chord):
     def handle_copy_failed(self, node: NodeId, now: float) -> None:
         """A replica lacks something: it gets all again after the hold-down."""
         self.replicas.lacks(node, now)
+
+    def handle_not_found(self, via: NodeId | None, reason: str, now: float) -> None:
+        """The way in leads nowhere; a finger is sought again when they are refreshed."""
+        if via is not None and via == self.joining.gateway:
+            self.handle_unanswered(PLACE, reason, now)
 
     def handle_router(self, node: NodeId, now: float) -> None:
         """It is in neither of our tables, and messages go by it where that is nearer."""

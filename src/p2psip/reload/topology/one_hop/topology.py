@@ -258,6 +258,10 @@ class OneHop(Table):
         """Never."""
         raise AssertionError("one-hop looks for no places")
 
+    def handle_not_found(self, via: NodeId | None, reason: str, now: float) -> None:
+        """Never."""
+        raise AssertionError("one-hop looks for no places")
+
     def _not_come(self, node: NodeId, now: float) -> None:
         """Leave it alone for a while; whether it is there, if it is a member, others may know."""
         self._shunned.set(node, now + SHUN_S, "try again to be linked")
