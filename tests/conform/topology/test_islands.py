@@ -6,13 +6,12 @@ import random
 
 import pytest
 
-from p2psip.reload.node.connecting.bootstrap import LOST_LOOK_S
 from p2psip.sim.registrations import fill, grow, missing, wait_until, wait_whole
 from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.topologies import Case, is_whole, watch_whole
 from p2psip.sim.world import Host
 
-HEAL_S = 120.0
+HEAL_S = 30.0
 """By then parts of an overlay that reach each other again are one, with the intervals that every overlay has."""
 
 
@@ -102,4 +101,4 @@ def test_the_first_peer_that_begins_anew_is_found_by_those_who_came_by_it(topolo
     overlay.world.crash(overlay.world.hosts["p0"])
     overlay.world.run_for(10.0)
     overlay.add_peer(0)
-    wait_whole(overlay, 2 * LOST_LOOK_S)
+    wait_whole(overlay, HEAL_S)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from p2psip.base.address import Address
 from p2psip.base.ids import NodeId
-from p2psip.base.timers import Deadline, Timers
+from p2psip.base.timers import Deadline, Timers, earliest
 from p2psip.reload.link.link import LinkLost
 from p2psip.reload.node.connecting.attempts import FailedAttempts
+from p2psip.reload.node.connecting.coming_in.lost_neighbors import LostNeighbors
 from p2psip.reload.node.connecting.coming_in.mdns_search import MdnsSearch
 from p2psip.reload.node.connecting.coming_in.ways_in import WayIn, WaysTried
 from p2psip.reload.node.connecting.connection_table import Connection, ConnectionTable
@@ -34,13 +35,6 @@ from p2psip.reload.paths.values import (
 )
 from p2psip.reload.topology.plugin import Topology
 
-LOST_LOOK_S = 45.0
-"""How often, on average, neighbours that were lost are looked for: parts of an overlay that can reach each other again
-are one within two minutes, however seldom all peers look for another part."""
-
-LOST_LOOK_MAX_S = 24 * 3600.0
-"""How long after its loss a neighbour is looked for so often; who has its address after that is another, as likely."""
-
 DNS_AFTER_S = 2.0
 """How long the overlay is sought in vain before DNS is asked for it."""
 
@@ -56,6 +50,9 @@ HEARING_S = 1.5
 ASK_AFTER_S = 30.0
 """How long, on average, after the ring has changed a peer is asked where it can be dialled: others are busy joining."""
 
+
+OUTSIDERS_S = 3.0
+"""How long others that are outside are asked before we begin an overlay: they look for one that there may be."""
 
 JOIN_ATTEMPT_S = 60.0
 """About as long as an attempt to come in takes: what failed before has nothing to do with it."""
@@ -105,8 +102,7 @@ class Bootstrap:
         self._remembered = dict.fromkeys(remembered)
         self.trouble = ""
         """Why it is in no overlay, or alone, as far as it knows; empty while another node speaks with it."""
-        self._lost: dict[Address, float] = {}
-        """Where neighbours could be dialled that were lost, and when that was; the last one lost comes last."""
+        self._lost = LostNeighbors(rng, exchange.queue)
         self._asked: set[NodeId] = set()
         """Peers that were asked where they can be dialled, as long as we are linked with them."""
         self._timers: Timers[str] = exchange.queue.scope()
@@ -173,7 +169,7 @@ class Bootstrap:
         sources = {
             WayIn.REMEMBERED: self._remembered,
             WayIn.CONFIGURED: self._configured(),
-            WayIn.LOST: self._lost,
+            WayIn.LOST: self._lost.addresses,
             WayIn.MULTICAST: self._heard,
             WayIn.MDNS: self._mdns.addresses,
             WayIn.DNS: self._named,
@@ -377,7 +373,8 @@ class Bootstrap:
         if unreached and not self._is_shut_out:
             last = unreached[-1]
             self.trouble = f"not in the overlay yet, as peer {last.node.short} cannot be reached: {last.reason}"
-        if not has_found_overlay:
+        since = now if self._sought_since is None else self._sought_since
+        if not has_found_overlay and now >= since + OUTSIDERS_S:
             self.begin_if_allowed(reason, now)
 
     def begin_if_allowed(self, why: str, now: float) -> None:
@@ -397,53 +394,40 @@ class Bootstrap:
     # Neighbours that were lost
 
     def handle_link_lost(self, lost: LinkLost, now: float) -> None:
-        """A neighbour may be found again, in another part of the overlay."""
+        """A neighbour may be found again, in another part of the overlay. A client is in none."""
         address = self._contacts.get(lost.node)
-        if address is None or lost.node not in self._topology.neighbors:
-            return
-        self._lost.pop(address, None)
-        self._lost[address] = now
-        while len(self._lost) > CONTACTS_KEPT:
-            del self._lost[next(iter(self._lost))]
-        if "lost" not in self._timers:
-            self._look_later(now)
+        if address is not None and lost.node in self._topology.neighbors and not self._is_client:
+            self._lost.lost(address, now)
 
     def let_go(self, connection: Connection) -> None:
         """It is there, in this part of the overlay, and no neighbour any more."""
-        self._lost.pop(connection.remote, None)
+        self._lost.found(connection.remote)
         self._found(connection.node)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
-        return self._timers.next_deadline()
+        return earliest((self._timers.next_deadline(), self._lost.next_deadline()))
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        for due in self._timers.pop_due(now):
-            if due == "lost":
-                self._look_for_lost(now)
-            else:
-                self._ask_whereabouts(now)
+        if self._lost.take_due(now):
+            self._look_for_lost(now)
+        for _ in self._timers.pop_due(now):
+            self._ask_whereabouts(now)
 
     def _look_for_lost(self, now: float) -> None:
-        """10.7.4.4: "Future specifications may describe alternative mechanisms for determining when to repeat the
-        discovery process": a neighbour that did not say that it leaves may be in another part, and that is now.
-        """
+        """10.7.4.4, for one that did not say that it leaves: who is there, in what may be another part?"""
         for node in self._topology.neighbors:
             self._found(node)
-        sought = [address for address, lost_at in self._lost.items() if now < lost_at + LOST_LOOK_MAX_S]
-        if sought:
-            self._look_later(now)
         # Who is alone looks for the overlay anyway, in order to join it.
-        if self._topology.routes and not self._is_dialling:
-            self._dial(dict.fromkeys(self._some_of(sought), WayIn.LOST), now, is_probe=True)
+        if self._topology.is_leaving or not self._topology.routes:
+            return
+        if (address := self._lost.next_of(self._untried, now)) is not None:
+            self._dial_beside([address], WayIn.LOST, now)
 
     def _found(self, node: NodeId) -> None:
         if (address := self._contacts.get(node)) is not None:
-            self._lost.pop(address, None)
-
-    def _look_later(self, now: float) -> None:
-        self._timers.set("lost", now + LOST_LOOK_S * self._rng.uniform(0.5, 1.5), "look for lost neighbours")
+            self._lost.found(address)
 
     # Where to find the overlay the next time
 

@@ -8,17 +8,24 @@ from node_bench import ME, Heard, NodeBench, address, nid, offer
 
 from p2psip.base.address import Address
 from p2psip.reload.config.configuration import BootstrapNode
-from p2psip.reload.node.connecting.bootstrap import ASK_AFTER_S, LOST_LOOK_MAX_S, LOST_LOOK_S
+from p2psip.reload.node.connecting.bootstrap import ASK_AFTER_S, OUTSIDERS_S
+from p2psip.reload.node.connecting.coming_in.lost_neighbors import (
+    LOOK_FIRST_S,
+    LOOK_LATER_S,
+    LOOK_MAX_S,
+    LOST_LONG_S,
+)
 from p2psip.reload.node.effects import ConfigurationOutdated, ContactsChanged
 from p2psip.reload.node.limits import CONTACTS_KEPT
 from p2psip.reload.paths.dialling import DIAL_MAX_S
 from p2psip.reload.paths.offers import LINK_WAIT_S
 from p2psip.reload.paths.values import Purpose
 from p2psip.reload.topology.chord.ring import advance
-from p2psip.reload.topology.joining import JoinState
-from p2psip.reload.wire.contents import MessageCode
+from p2psip.reload.topology.joining import RETRY_FIRST_S, RETRY_MAX_S, JoinState
+from p2psip.reload.wire.contents import ErrorCode, ErrorResponse, MessageCode
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import PingAns, PingReq
+from p2psip.reload.wire.storage_messages import DictionarySpecifier, FetchReq, StoredDataSpecifier
 from p2psip.reload.wire.topology_messages import JoinAns, JoinReq
 from p2psip.sim.invariants import chord_of
 
@@ -74,6 +81,69 @@ def test_the_admitting_peer_may_be_linked_before_it_answers() -> None:
     bench.run_for(LINK_WAIT_S + 1)
     assert bench.notes("joined")
     assert bench.notes("attach failed") == []
+
+
+def refusal() -> ErrorResponse:
+    """What a node says that is outside itself."""
+    return ErrorResponse.of(ErrorCode.NOT_FOUND, "no way")
+
+
+def test_who_hears_that_the_way_in_is_outside_itself_takes_another_at_once() -> None:
+    """It would wait three times for an answer that cannot come, while others do the same through it."""
+    bench = start()
+    bench.link(1, dialled(bench).link)
+    bench.answer(1, bench.hear_one(1, MessageCode.ATTACH_REQ), MessageCode.ERROR, refusal())
+    bench.link(2)
+    bench.run_for(3 * RETRY_FIRST_S)
+    attaches = [*bench.heard(1, MessageCode.ATTACH_REQ), *bench.heard(2, MessageCode.ATTACH_REQ)]
+    assert len(attaches) == 1
+
+
+def test_who_serves_alone_hears_that_the_way_in_is_outside_itself() -> None:
+    """It asks with a Ping (10.7.1)."""
+    bench = start(may_start_alone=True)
+    bench.dial_failed(dialled(bench).link)
+    assert bench.node.is_serving
+    bench.link(1, dialled_soon(bench).link)
+    bench.answer(1, bench.hear_one(1, MessageCode.PING_REQ), MessageCode.ERROR, refusal())
+    bench.run_for(2 * RETRY_MAX_S)
+    assert bench.heard(1, MessageCode.PING_REQ)
+
+
+def test_the_first_peer_does_not_begin_an_overlay_because_one_other_is_outside() -> None:
+    """That one may look for an overlay that there is; only when nobody has led into one for a while is there none."""
+    bench = start(may_start_alone=True)
+    bench.link(1, dialled(bench).link)
+    while not bench.node.is_serving:
+        for attach in bench.heard(1, MessageCode.ATTACH_REQ):
+            bench.answer(1, attach, MessageCode.ERROR, refusal())
+        bench.run_for(0.1)
+    assert OUTSIDERS_S <= bench.now <= OUTSIDERS_S + 1.5 * RETRY_MAX_S
+
+
+@pytest.mark.parametrize("code", [MessageCode.ATTACH_REQ, MessageCode.PING_REQ])
+def test_who_looks_for_a_place_through_a_node_that_is_outside_is_told_so(code: MessageCode) -> None:
+    bench = start()
+    bench.link(7)
+    place = Destination.resource(advance(nid(7), 1))
+    body = offer(7) if code is MessageCode.ATTACH_REQ else PingReq()
+    bench.send(7, code, body, destinations=(Destination.node(nid(ME)), place))
+    error = bench.hear_one(7, MessageCode.ERROR).body
+    assert isinstance(error, ErrorResponse)
+    assert error.error_code is ErrorCode.NOT_FOUND
+
+
+def test_what_comes_by_routing_to_a_node_that_is_outside_or_is_no_search_for_a_peer_is_dropped() -> None:
+    """Its sender hears nothing, and sends it another way: an error would be the end of it."""
+    bench = start()
+    bench.link(7)
+    place = advance(nid(7), 1)
+    bench.send(7, MessageCode.PING_REQ, PingReq(), destinations=(Destination.resource(place),))
+    asked = FetchReq(place, (StoredDataSpecifier(1, 0, DictionarySpecifier(())),))
+    through_us = (Destination.node(nid(ME)), Destination.resource(place))
+    bench.send(7, MessageCode.FETCH_REQ, asked, destinations=through_us)
+    assert bench.heard(7) == []
+    assert len(bench.notes("message dropped")) == 2
 
 
 def test_a_join_answer_of_another_is_discarded() -> None:
@@ -338,33 +408,62 @@ def with_lost_neighbor(**settings: object) -> NodeBench:
 
 
 def test_neighbors_that_were_lost_are_looked_for_wherever_the_bootstrap_nodes_are() -> None:
-    """They may live on in another part."""
-    bench = with_lost_neighbor(chord_update_interval_s=10)
-    assert set(addresses_of(probed(bench))) == {address(1), address(120)}
+    """They may live on in another part; who looks for one of them alone looks for all others as well."""
+    bench, tried = with_lost_neighbor(chord_update_interval_s=10), set[tuple[Address, ...]]()
+    bench.run_for(13.0)
+    for dial in bench.dials():
+        tried.add(tuple(sorted(addresses_of(dial))))
+    assert tried == {(address(120),), (address(1), address(120))}
 
 
-def looked_for(bench: NodeBench) -> Dial:
-    """The dialling by which a member looks for the neighbour that it lost; within two minutes there are two."""
-    limit_s = bench.now + 1.5 * LOST_LOOK_S
-    assert limit_s < bench.now + 120.0 / 1.5
+def looked_for(bench: NodeBench, within_s: float = 1.5 * LOOK_MAX_S) -> Dial:
+    """The dialling by which a member looks for the neighbour that it lost."""
+    limit_s = bench.now + within_s
     while not (dials := bench.dials()) and bench.now < limit_s:
-        bench.run_for(1.0)
+        bench.run_for(0.5)
     (dial,) = dials
     assert addresses_of(dial) == (address(120),)
     return dial
 
 
 @pytest.mark.long
-def test_neighbors_that_were_lost_are_looked_for_soon_and_for_a_day() -> None:
+def test_neighbors_that_were_lost_are_looked_for_soon_and_for_ever() -> None:
     """However seldom all peers look for another part."""
     bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
-    for _ in range(3):
+    bench.dial_failed(looked_for(bench, 1.5 * LOOK_FIRST_S + 0.5).link)
+    for _ in range(9):
         bench.dial_failed(looked_for(bench).link)
-    bench.run_for(LOST_LOOK_MAX_S - bench.now)
-    bench.dial_failed(bench.dials()[-1].link)
-    bench.run_for(2 * LOST_LOOK_S)
+    bench.run_for(LOST_LONG_S - bench.now + 1.5 * LOOK_MAX_S)
     bench.dials()
-    bench.run_for(1000.0)
+    for _ in range(3):
+        bench.dial_failed(looked_for(bench, 1.5 * LOOK_LATER_S + 0.5).link)
+
+
+def test_a_client_that_lost_a_peer_looks_for_no_other_part_of_the_overlay() -> None:
+    """It is a part of none: it looks for its home, wherever that is. 10.7.4.4 is for "a peer P"."""
+    bench = start(is_client=True)
+    bench.link(1, dialled(bench).link)
+    bench.answer(
+        1, bench.hear_one(1, MessageCode.ATTACH_REQ), MessageCode.ATTACH_ANS, offer(150, b"active"), signer=150
+    )
+    bench.link(150)
+    bench.update(150, successors=(160,))
+    attach = bench.heard(150, MessageCode.ATTACH_REQ)[-1]
+    bench.answer(150, attach, MessageCode.ATTACH_ANS, offer(160, b"active"), signer=160)
+    bench.link(160)
+    bench.update(160)
+    assert set(bench.node.neighbors) == {nid(150), nid(160)}
+    bench.drop(150)
+    bench.run_for(3 * LOOK_FIRST_S)
+    assert [dial for dial in bench.dials() if address(150) in addresses_of(dial)] == []
+
+
+def test_who_leaves_looks_for_nobody() -> None:
+    """Whoever its neighbours were."""
+    bench = with_lost_neighbor(chord_update_interval_s=1_000_000)
+    bench.node.leave(bench.now)
+    bench.settle()
+    bench.run_for(60.0)
     assert bench.dials() == []
 
 
