@@ -22,6 +22,7 @@ GROUPS = {
     "virtual": "100 peers in virtual time: joins, hops",
     "sim": "100 idle peers in virtual time: processor and memory of one (SIM_PEERS, SIM_SECONDS: others)",
     "topologies": "each topology with 10 and 50 idle peers in virtual time: links, messages, hops, joins, deaths",
+    "merge": "parts in virtual time that grow together (MERGE_PEERS, MERGE_SEEDS, MERGE_APART_S: others)",
     "routing": "100 peers in virtual time: responses that go back, directly, by a relay peer (ROUTING_PEERS: others)",
     "idle": "17 peers as processes, 15 behind NATs, all linked: what each sends, with no call (root; IDLE_S: how long)",
     "phones": "a peer as a process, 1,000 phones by SIPp: a registration, a call, beside Kamailio (LOAD_S: how long)",

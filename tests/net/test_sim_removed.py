@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from p2psip.reload.storage.stored_values import sign_value
 from p2psip.reload.transport.outcome import Answer
-from p2psip.reload.wire.storage_messages import (
-    DataValue,
-    DictionaryEntry,
-    FetchAns,
-    FetchKindResponse,
-    StoredData,
-    StoreKindData,
-    StoreReq,
-)
-from p2psip.sim.registrations import KIND, StoredEntry, fetch, fill, grow, store, wait_until
+from p2psip.reload.wire.storage_messages import FetchAns, FetchKindResponse, StoredData
+from p2psip.sim.registrations import KIND, LIFETIME_S, StoredEntry, fetch, fill, grow, remove, store, wait_until
 from p2psip.sim.simulated_overlay import SimulatedOverlay
 from p2psip.sim.world import Host
 
 UPDATE_INTERVAL_S = 120
-LIFETIME_S = 1800
-
-
-def remove(overlay: SimulatedOverlay, record: StoredEntry) -> None:
-    """The line's peer removes its registration."""
-    node, entry = overlay.node(record.host), DictionaryEntry(bytes(record.line.node_id), DataValue.nonexistent())
-
-    def run(context: object, now: float) -> None:
-        issued = node.issue_storage_time(record.line.node_id, now)
-        value = sign_value(record.line, record.resource, KIND, entry, issued.storage_time_ms, LIFETIME_S)
-        request = StoreReq(record.resource, 0, (StoreKindData(KIND, 0, (value,)),))
-        node.store(record.line, request, context, now, after=issued.after)
-
-    assert isinstance(overlay.wait_done(record.host, overlay.command(record.host, run)).result, Answer)
 
 
 def found(overlay: SimulatedOverlay, host: Host, record: StoredEntry) -> StoredData:
@@ -78,7 +55,7 @@ def test_what_was_removed_in_an_island_is_removed_everywhere(seed: int) -> None:
     wait_until(overlay, 60.0, lambda: is_ring_of(overlay, away) and is_ring_of(overlay, home))
     removed, renewed, untouched = records[0::3], records[1::3], records[2::3]
     for record in removed:
-        remove(overlay, record)
+        assert isinstance(overlay.wait_done(record.host, remove(overlay, record.host, record.line)).result, Answer)
     for record in renewed:
         overlay.wait_done(record.host, store(overlay, record.host, record.line))
     assert {record.host in away for record in removed} == {True, False}
@@ -104,7 +81,7 @@ def test_a_removal_is_kept_as_long_as_the_value_would_have_been() -> None:
     overlay = grow("kept", 4, chord_update_interval_s=UPDATE_INTERVAL_S)
     (record,) = fill(overlay, 1)
     overlay.world.run_for(1.0)
-    remove(overlay, record)
+    assert isinstance(overlay.wait_done(record.host, remove(overlay, record.host, record.line)).result, Answer)
     overlay.world.run_for(5.0)
     assert {exists for _, exists in kept(overlay, record)} == {False}
     for host in overlay.alive():

@@ -86,16 +86,29 @@ def ask(overlay: SimulatedOverlay, host: Host, asked: OverlayRequest) -> Command
 
 def store(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity) -> Command:
     """A line of a host stores its registration."""
+    return _put(overlay, host, line, DataValue(True, route_to(overlay, host)))
+
+
+def remove(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity) -> Command:
+    """A line of a host removes its registration."""
+    return _put(overlay, host, line, DataValue.nonexistent())
+
+
+def route_to(overlay: SimulatedOverlay, host: Host) -> bytes:
+    """What the registration of a line of this host says."""
+    return SipRegistration.route((Destination.node(overlay.node(host).node_id),)).encode()
+
+
+def _put(overlay: SimulatedOverlay, host: Host, line: SimulatedIdentity, value: DataValue) -> Command:
     node = overlay.node(host)
     resource = node.hash_name(line.user.encode())
-    route = SipRegistration.route((Destination.node(node.node_id),))
-    entry = DictionaryEntry(bytes(line.node_id), DataValue(True, route.encode()))
+    entry = DictionaryEntry(bytes(line.node_id), value)
 
     def run(context: object, now: float) -> None:
         node.add_client(line, now)
         issued = node.issue_storage_time(line.node_id, now)
-        value = sign_value(line, resource, KIND, entry, issued.storage_time_ms, LIFETIME_S)
-        request = StoreReq(resource, 0, (StoreKindData(KIND, 0, (value,)),))
+        signed = sign_value(line, resource, KIND, entry, issued.storage_time_ms, LIFETIME_S)
+        request = StoreReq(resource, 0, (StoreKindData(KIND, 0, (signed,)),))
         node.store(line, request, context, now, after=issued.after)
 
     return overlay.command(host, run)
