@@ -128,6 +128,10 @@ class Publisher:
         published = self._lines.get(name)
         return published.line if published else None
 
+    def has(self, name: str) -> bool:
+        """True for a user who has a line at this peer."""
+        return name in self._lines
+
     def meant(self, name: str) -> Line | None:
         """The line that people mean by a name: as it is, or in lower case, as names are issued."""
         return self.get(name) or self.get(name.lower())

@@ -53,6 +53,7 @@ from p2psip.reload.wire.link_messages import PingReq
 from p2psip.reload.wire.storage_messages import FetchAns
 from p2psip.sip.entities.gate.identity import line_uri
 from p2psip.sip.entities.gateway.terms import is_number
+from p2psip.sip.entities.overlays.by_overlay import target_of_phones
 from p2psip.sip.entities.own import BY_HOME, BY_RESPONSIBLE
 from p2psip.sip.entities.proxy.resolvers import diversion
 from p2psip.sip.entities.questions import Forwarded, Located, LocateUser, NotLocated, Rung, Target
@@ -129,9 +130,13 @@ class Locator:
         gateways: Gateways,
         overlay: str,
         is_listed: Callable[[str], bool],
+        phones_at: str = "",
         queue: TimerQueue | None = None,
     ) -> None:
-        """`is_listed` says whether the directory has an AoR, which lasts longer than its registration."""
+        """`is_listed` says whether the directory has an AoR, which lasts longer than its registration. The phones of
+        the lines of this peer may be at that of the site in another overlay, `phones_at`.
+        """
+        self._phones_at = phones_at
         self._is_listed = is_listed
         self._answers: list[AskAnswered] = []
         self._node = node
@@ -370,7 +375,14 @@ class Locator:
         """Who answers at this peer for a line of it: its phones, or for its state the peer itself."""
         if search.question.is_about_state:
             return self._server.state_targets(name) if self._publisher.get(name) is not None else ()
-        return self._server.targets(name, now)
+        return self._phones(name, now)
+
+    def _phones(self, name: str, now: float) -> tuple[Target, ...]:
+        """The phones of a line of this peer: those that are registered here, and the site's others."""
+        here = self._server.targets(name, now)
+        if not self._phones_at or self._publisher.get(name) is None:
+            return here
+        return (*here, target_of_phones(self._phones_at, name))
 
     def _not_located(self, search: _Search) -> NotLocated:
         if search.question.group:
@@ -444,7 +456,7 @@ class Locator:
         if question.way == BY_HOME and self._node.configuration.calls_by.has_homes:
             return self._answer_as_home(question, now)
         has_line = self._publisher.get(name) is not None
-        targets = self._server.targets(name, now)
+        targets = self._phones(name, now)
         if question.is_about_state:
             targets = self._server.state_targets(name) if has_line else ()
         if targets:

@@ -92,6 +92,7 @@ from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.mailbox.by_mailbox import TEXT_AGENT
 from p2psip.sip.entities.mailbox.mailbox_questions import TextWaiting
+from p2psip.sip.entities.overlays.crossing import Arrived, Crossed, Ended, ways_to
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.registrar.targets import phone_mark
 from p2psip.sip.entities.reports import RequestCarried
@@ -122,7 +123,9 @@ class Peer(OperatorEnquiries):
         self.handlings.use_date(node.wall)
         self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, rng, queue)
         has_mailboxes = self.mailboxes.are_there
-        server = replace(server, peer_in=own, name_of=self.directory.name_of, has_mailboxes=has_mailboxes)
+        here = replace(server.overlays, has_line=self.publisher.has, is_connected=lambda: node.is_connected)
+        named = replace(server, peer_in=own, name_of=self.directory.name_of, overlays=here)
+        server = replace(named, has_mailboxes=has_mailboxes)
         self.homes = HomeKeeper(node, self.publisher, queue)
         trunked = [Trunk(terms, server.peer_side, rng) for terms in trunks]
         agents = agents_of(server, self.handlings, rng)
@@ -139,8 +142,8 @@ class Peer(OperatorEnquiries):
         self.services = ServiceDiscovery(node, queue)
         self.chooser = ServiceChooser(node, self.services, rng, queue)
         self.gateways = Gateways(node, self.services, self.chooser, trunked, self.overlay)
-        is_listed = self.directory.has
-        self.locator = Locator(node, self.server, self.publisher, self.gateways, self.overlay, is_listed, queue)
+        known = (self.overlay, self.directory.has, here.phones_at)
+        self.locator = Locator(node, self.server, self.publisher, self.gateways, *known, queue)
         self.callers = Callers(node, self.publisher, self.overlay)
         self.lookups = Lookups(node, self.locator)
         self.traces = Traces(node)
@@ -327,6 +330,17 @@ class Peer(OperatorEnquiries):
     def handle_dundi(self, remote: Address, data: bytes, now: float) -> None:
         """A datagram came to the port for DUNDi."""
         self.dundi.handle_datagram(remote, data, now)
+        self._settle(now)
+
+    def handle_crossed(self, crossed: Crossed, now: float) -> None:
+        """The peer of this site in another overlay has something for this one."""
+        self.server.order(crossed.agent, Arrived(crossed.data), now)
+        self._settle(now)
+
+    def overlay_ended(self, overlay: str, why: str, now: float) -> None:
+        """There is no peer of this site in another overlay any more."""
+        for agent in ways_to(overlay):
+            self.server.order(agent, Ended(why), now)
         self._settle(now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:

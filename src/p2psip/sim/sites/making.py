@@ -29,24 +29,27 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
+from p2psip.sip.entities.overlays.terms import OtherOverlays
 from p2psip.sip.message.digest import logins
 from p2psip.sip.transports.layer import Listener
 
 OVERLAY = "sim.example"
 
 
-def identity_of(seed: int | str, name: str, *, is_full_size: bool = False) -> SimulatedIdentity:
+def identity_of(seed: int | str, name: str, *, is_full_size: bool = False, overlay: str = OVERLAY) -> SimulatedIdentity:
     """Who a peer is: always the same."""
     node_id = NodeId(random.Random(f"{seed}/{name}").randbytes(16))
-    return SimulatedIdentity(f"peer-{name}@{OVERLAY}", node_id, is_full_size=is_full_size)
+    return SimulatedIdentity(f"peer-{name}@{overlay}", node_id, is_full_size=is_full_size)
 
 
-def line_of(seed: int | str, number: int, user: str, typed_as: str, *, is_full_size: bool = False) -> Line:
+def line_of(
+    seed: int | str, number: int, user: str, typed_as: str, *, is_full_size: bool = False, overlay: str = OVERLAY
+) -> Line:
     """The line of a user at peer `number`, whose phones know the user as `typed_as`."""
     node_id = NodeId(random.Random(f"{seed}/line {user} {number}").randbytes(16))
-    names = typed_names(aor_of(typed_as, OVERLAY))
-    identity = SimulatedIdentity(aor_of(user, OVERLAY), node_id, is_full_size=is_full_size)
-    return Line(identity, OVERLAY, logins(names, OVERLAY, typed_passwords(f"phone of {user}")))
+    names = typed_names(aor_of(typed_as, overlay))
+    identity = SimulatedIdentity(aor_of(user, overlay), node_id, is_full_size=is_full_size)
+    return Line(identity, overlay, logins(names, overlay, typed_passwords(f"phone of {user}")))
 
 
 def make_peer(
@@ -66,25 +69,29 @@ def make_peer(
     numbering: Numbering | None = None,
     trunks: Iterable[TrunkTerms] = (),
     dundi: EntityTerms | None = None,
+    overlays: OtherOverlays | None = None,
 ) -> Peer:
     """A peer that has not been started; `phone_side` is where it listens for phones. With `has_call_paths` it carries
-    the media of phones that do not reach each other; `numbering` is what its operator has set of numbers.
+    the media of phones that do not reach each other; `numbering` is what its operator has set of numbers,
+    `overlays` are those that its site is in as well.
     """
+    overlay = configuration.instance_name
     plugin = plugins.topology(configuration.topology_plugin)
     rules = rules_of(configuration, verifier, plugin.hash_name)
     storage = Storage(store, rules, wall, now, continuity=continuity)
     node = Node(identity, verifier, configuration, plugin, storage, wall, settings, rng, now)
     phone_side = tuple(phone_side)
     server = ServerConfig(
-        realm=OVERLAY,
-        domains=frozenset({OVERLAY, name, *(local.host for local in phone_side)}),
+        realm=overlay,
+        domains=frozenset({overlay, name, *(local.host for local in phone_side)}),
         hosted=configuration.hosted_domains,
         listeners=tuple(Listener("UDP", local) for local in phone_side),
-        peer_side=peer_uri(f"peer-{name}", OVERLAY, identity.node_id),
+        peer_side=peer_uri(f"peer-{name}", overlay, identity.node_id),
         token_secret=f"secret of {name}".encode(),
         media="auto" if has_call_paths else "direct",
         has_call_paths=has_call_paths,
         numbering=numbering or Numbering(),
         other_domains=OtherDomains() if dundi is None else OtherDomains(guests=dundi.calls, reaches=dundi.reaches),
+        overlays=overlays or OtherOverlays(),
     )
     return Peer(node, server, rng, now, tuple(trunks), dundi)

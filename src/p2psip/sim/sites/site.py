@@ -23,6 +23,7 @@ from p2psip.sip.entities.agents.types import (
     MediaWanted,
 )
 from p2psip.sip.entities.gateway.terms import FindTrunk, ForTrunk, TrunkFound
+from p2psip.sip.entities.overlays.crossing import Crossed
 from p2psip.sip.entities.reports import RequestCarried
 from p2psip.sip.transports.arrivals import Datagram, FlowDown
 from p2psip.sip.transports.effects import OpenFlow, SendUdp
@@ -52,6 +53,8 @@ class Site:
     """Those by DUNDi: who takes what is sent to them."""
     carry: Callable[[Address, Address, bytes], None] | None = None
     """Who takes what its agents say, from one media address to another; it is lost if there is nobody."""
+    beside: dict[str, Site] = field(default_factory=dict)
+    """The peers of this site in other overlays, by their names."""
     outsiders: dict[Address, Callable[[bytes], None]] = field(default_factory=dict)
     """SIP servers beside the phones: the same."""
 
@@ -106,6 +109,8 @@ class Site:
                         self._later(lambda local=local, remote=remote, data=data: self._carried(local, remote, data))  # type: ignore[misc]
                 case ClosePorts():
                     pass
+                case Crossed(overlay):
+                    self._later(lambda effect=effect, there=self.beside[overlay]: there.crossed(effect))  # type: ignore[misc]
                 case Ask(token, FindTrunk()):
                     self._later(lambda token=token: self._found(token))  # type: ignore[misc]
                 case ForTrunk(name, SendUdp(_, _, data)):
@@ -117,6 +122,10 @@ class Site:
     def call(self, run: Callable[[float], object]) -> None:
         """One input for the peer, from its driver."""
         self.world.call(self.host, lambda now: _discard(run(now)))
+
+    def crossed(self, crossed: Crossed) -> None:
+        """The peer of this site in another overlay has something for this one."""
+        self.call(lambda now: self.peer.handle_crossed(crossed, now))
 
     @property
     def host(self) -> Host:

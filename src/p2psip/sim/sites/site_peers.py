@@ -15,11 +15,12 @@ from p2psip.reload.paths.values import Purpose
 from p2psip.reload.storage.store.memory import MemoryStore
 from p2psip.sim.signer import SimulatedVerifier
 from p2psip.sim.simulated_overlay import EPOCH_S, PORT, SIP_PORT, SimulatedOverlay, simulated_configuration
-from p2psip.sim.sites.making import OVERLAY, identity_of, line_of, make_peer
+from p2psip.sim.sites.making import identity_of, line_of, make_peer
 from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World
 from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
+from p2psip.sip.entities.overlays.terms import OtherOverlays
 
 
 class SimulatedPeers:
@@ -35,20 +36,25 @@ class SimulatedPeers:
         latency_s: Callable[[random.Random], float] | None = None,
         is_direct: bool = False,
         carries_media: bool = False,
+        world: World | None = None,
+        first: int = 0,
         **settings: object,
     ) -> None:
         """The operators of all have set the same `numbering`; `latency_s` and `is_direct` as of a World. With
-        `carries_media` agents hear each other.
+        `carries_media` agents hear each other. In a `world` that there is already, of another overlay, say, the peers
+        are counted from another number than 0, `first`, which is the bootstrap node's.
         """
         self.seed = seed
         self.numbering = numbering
         self._carries_media = carries_media
-        self.world = World(seed, latency_s, is_direct=is_direct)
+        self.first = first
+        self.world = world or World(seed, latency_s, is_direct=is_direct)
         self.sites: dict[str, Site] = {}
         self.wall = wall or WallClock(EPOCH_S)
-        self.configuration = simulated_configuration([SimulatedOverlay.address_of(0)], **settings)
+        self.configuration = simulated_configuration([SimulatedOverlay.address_of(first)], **settings)
+        self.overlay = self.configuration.instance_name
         self.verifier = SimulatedVerifier()
-        for number in range(count):
+        for number in range(first, first + count):
             self.add(number)
             self.world.run_for(3.0)
         if count:
@@ -70,15 +76,17 @@ class SimulatedPeers:
         dundi: EntityTerms | None = None,
         contacts: Sequence[Address] = (),
         numbering: Numbering | None = None,
+        overlays: OtherOverlays | None = None,
     ) -> Site:
         """Make a peer and start it; with `store`, one that was there before, and may remember `contacts`.
 
         It may be a client of the others, which lends so many bytes, and one that is not reachable can only dial. It may
-        have a trunk, with the `provider` at its far end, and neighbours by DUNDi, and a `numbering` of its own.
+        have a trunk, with the `provider` at its far end, and neighbours by DUNDi, and a `numbering` of its own. Its
+        site may be in further `overlays`.
         """
         name, address = f"p{number}", SimulatedOverlay.address_of(number)
         rng = random.Random(f"{self.seed}/{name}/{len(self.world.hosts)}")
-        identity, store = identity_of(self.seed, name), store or MemoryStore()
+        identity, store = identity_of(self.seed, name, overlay=self.overlay), store or MemoryStore()
         local = Address(f"192.{168 + (number >> 8)}.{number & 255}.1", 5060)
         told = address.host if is_reachable else f"192.0.2.{number}"
         peer = make_peer(
@@ -90,7 +98,7 @@ class SimulatedPeers:
             self.wall,
             NodeSettings(
                 is_client=is_client,
-                may_start_alone=number == 0,
+                may_start_alone=number == self.first,
                 contacts=contacts,
                 addresses={Purpose.RELOAD: (Address(told, PORT),), Purpose.SIP: (Address(told, SIP_PORT),)},
                 lent=LentTerms(lend_bytes),
@@ -101,6 +109,7 @@ class SimulatedPeers:
             numbering=numbering or self.numbering,
             trunks=() if trunk is None else (trunk,),
             dundi=dundi,
+            overlays=overlays,
         )
         carry = self._carry if self._carries_media else None
         site = Site(name, peer, self.world, local, provider=provider, carry=carry)
@@ -141,7 +150,7 @@ class SimulatedPeers:
 
     def line(self, number: int, user: str, *, name: str | None = None) -> Line:
         """Give `user` a line at a peer."""
-        line = line_of(self.seed, number, user, name or user)
+        line = line_of(self.seed, number, user, name or user, overlay=self.overlay)
         site = self[number]
         site.call(lambda now: site.peer.add_line(line, now))
         return line
@@ -182,7 +191,7 @@ class SimulatedPeers:
         """What `p2psip lookup` finds."""
         site = self[number]
         context = object()
-        site.call(lambda now: site.peer.look_up(f"{user}@{OVERLAY}", context, now))
+        site.call(lambda now: site.peer.look_up(f"{user}@{self.overlay}", context, now))
 
         def found() -> LookedUp | None:
             return next((e for e in site.host.events if isinstance(e, LookedUp) and e.context is context), None)

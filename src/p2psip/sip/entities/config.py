@@ -13,6 +13,7 @@ from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
 from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.numbers.numbering import Numbering
+from p2psip.sip.entities.overlays.terms import OtherOverlays
 from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.events.watchers import EVERYBODY
 from p2psip.sip.message.uri import SipUri
@@ -130,6 +131,8 @@ class ServerConfig:
     """Further domains of the overlay, whose users are others than those of the same names in its own."""
     numbering: Numbering = field(default_factory=Numbering)
     other_domains: OtherDomains = field(default_factory=OtherDomains)
+    overlays: OtherOverlays = field(default_factory=OtherOverlays)
+    """The further ones that this site is in, each by a peer of its own in this process."""
     timers: TimerValues = field(default_factory=TimerValues)
     limits: ServerLimits = field(default_factory=ServerLimits)
     events: EventLimits = field(default_factory=EventLimits)

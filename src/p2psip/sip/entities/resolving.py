@@ -18,6 +18,7 @@ from p2psip.sip.entities.mailbox.by_mailbox import ByMailbox
 from p2psip.sip.entities.numbers.by_dial_plan import ByDialPlan
 from p2psip.sip.entities.numbers.by_emergency import ByEmergency
 from p2psip.sip.entities.numbers.by_group import ByGroup, GroupTime
+from p2psip.sip.entities.overlays.by_overlay import ByOverlay
 from p2psip.sip.entities.paging.by_page import ByPage
 from p2psip.sip.entities.proxy.resolvers import (
     ByRoute,
@@ -61,6 +62,7 @@ def resolvers_of(
         ByRoom(config, state),
         ForLinesAlone(ByEmergency(config)),
         ForLinesAlone(ByDialPlan(config)),
+        ForLinesAlone(ByOverlay(config)),
         ForLinesAlone(ByGateway(config, trunks)),
         ForLinesAlone(ByCodes(config, handlings, ringing)),
         ForLinesAlone(ByPage(config)),

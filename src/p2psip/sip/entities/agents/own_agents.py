@@ -14,6 +14,7 @@ from p2psip.sip.entities.handling.handlings import Handlings
 from p2psip.sip.entities.handling.star_codes import ECHO
 from p2psip.sip.entities.mailbox.mailbox_service import MailboxService
 from p2psip.sip.entities.mailbox.text_agent import TextAgent
+from p2psip.sip.entities.overlays.crossing import crossings_of
 from p2psip.sip.entities.paging.pager import Pager
 from p2psip.sip.entities.switching.switchboard import Switchboard
 
@@ -27,4 +28,4 @@ def agents_of(config: ServerConfig, handlings: Handlings, rng: random.Random) ->
     pagers = (Pager(config, handlings, rng),) if config.numbering.pages else ()
     mailbox, texts = MailboxService(config, handlings, rng), TextAgent(config, rng)
     always = (echo, codes, switchboard, mailbox, texts, RoomCaller(config, rng))
-    return (*always, *mixers, *pagers)
+    return (*always, *mixers, *pagers, *crossings_of(config, rng))

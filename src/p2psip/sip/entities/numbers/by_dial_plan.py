@@ -19,7 +19,7 @@ class ByDialPlan:
 
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """resolvers.Resolver"""
-        if asked.turns or asked.after is not None or asked.source.peer is not None:
+        if asked.turns or asked.after is not None or asked.from_peer is not None:
             return None
         if not is_user(asked.uri, self._config):
             return None

@@ -18,6 +18,7 @@ from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
+from p2psip.sip.entities.overlays.terms import overlay_that_rings
 from p2psip.sip.entities.own import WAY_PARAM, is_user
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.questions import FindGateway, FindMixer, Located, LocateUser, NotLocated, Target, Tried
@@ -90,8 +91,10 @@ class Asked:
 
     @property
     def from_peer(self) -> str | None:
-        """The peer that sends it because its user is here; None once it is for somebody else, who may be anywhere."""
-        return self.source.peer if not self.turns else None
+        """The peer that sends it because its user is here, or the other overlay of this site; None once it is for
+        somebody else, who may be anywhere.
+        """
+        return None if self.turns else self.source.peer or overlay_that_rings(self.source.hop)
 
     def locate(self, *, is_again: bool = False) -> LocateUser:
         """The same, as it is asked of the outside."""
@@ -213,7 +216,9 @@ class ByRoute(_AtFirst):
 
     def _find(self, asked: Asked, now: float) -> Resolution | None:
         towards = asked.routed.next_route
-        if towards is None:
+        place = asked.routed.place
+        if towards is None or (place is not None and place.is_agent):
+            # An agent that has further Routes behind it knows the way (overlays/crossing.py).
             return None
         if asked.source.peer is not None and not (asked.routed.request.to.tag and self._ways.is_ours(asked.routed)):
             # 16.3: whoever is a member could call by us where we alone may send: a phone by its address, past all that

@@ -1,0 +1,1 @@
+"""Calls between the overlays that one site is in."""
