@@ -14,7 +14,7 @@ from p2psip.sip.entities.agents.types import CallEnded, IncomingCall
 from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.numbers.dial_plan import Rule
 from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
-from p2psip.sip.entities.overlays.terms import OtherOverlays, OverlayRule
+from p2psip.sip.entities.overlays.other_overlays import OtherOverlays, OverlayRule
 
 CLUB, MESH = "sim.example", "mesh.example"
 FIRST_OF_MESH = 100

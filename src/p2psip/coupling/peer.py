@@ -92,7 +92,7 @@ from p2psip.sip.entities.handling.call_handling import CallHandling
 from p2psip.sip.entities.handling.handlings import HandlingChanged, Handlings
 from p2psip.sip.entities.mailbox.by_mailbox import TEXT_AGENT
 from p2psip.sip.entities.mailbox.mailbox_questions import TextWaiting
-from p2psip.sip.entities.overlays.crossing import Arrived, Crossed, Ended, ways_to
+from p2psip.sip.entities.overlays.crossing import Crossed, CrossedOver, OverlayEnded, ways_to
 from p2psip.sip.entities.registrar.bindings import BindingsChanged
 from p2psip.sip.entities.registrar.targets import phone_mark
 from p2psip.sip.entities.reports import RequestCarried
@@ -334,13 +334,13 @@ class Peer(OperatorEnquiries):
 
     def handle_crossed(self, crossed: Crossed, now: float) -> None:
         """The peer of this site in another overlay has something for this one."""
-        self.server.order(crossed.agent, Arrived(crossed.data), now)
+        self.server.order(crossed.agent, CrossedOver(crossed.data), now)
         self._settle(now)
 
     def overlay_ended(self, overlay: str, why: str, now: float) -> None:
         """There is no peer of this site in another overlay any more."""
         for agent in ways_to(overlay):
-            self.server.order(agent, Ended(why), now)
+            self.server.order(agent, OverlayEnded(why), now)
         self._settle(now)
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:

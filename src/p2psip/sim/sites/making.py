@@ -29,7 +29,7 @@ from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.overlays.terms import OtherOverlays
+from p2psip.sip.entities.overlays.other_overlays import OtherOverlays
 from p2psip.sip.message.digest import logins
 from p2psip.sip.transports.layer import Listener
 

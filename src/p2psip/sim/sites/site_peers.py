@@ -20,7 +20,7 @@ from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.world import World
 from p2psip.sip.entities.gateway.terms import TrunkTerms
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.overlays.terms import OtherOverlays
+from p2psip.sip.entities.overlays.other_overlays import OtherOverlays
 
 
 class SimulatedPeers:

@@ -13,7 +13,7 @@ from p2psip.base.allowance import Allowance
 from p2psip.media.relay.policy import MediaSetting
 from p2psip.sip.entities.domains.doors import OtherDomains
 from p2psip.sip.entities.numbers.numbering import Numbering
-from p2psip.sip.entities.overlays.terms import OtherOverlays
+from p2psip.sip.entities.overlays.other_overlays import OtherOverlays
 from p2psip.sip.events.limits import EventLimits
 from p2psip.sip.events.watchers import EVERYBODY
 from p2psip.sip.message.uri import SipUri

@@ -5,7 +5,7 @@ from __future__ import annotations
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import line_uri
 from p2psip.sip.entities.overlays.crossing import UNREACHED
-from p2psip.sip.entities.overlays.terms import ASKS, RINGS, agent_name
+from p2psip.sip.entities.overlays.other_overlays import ASKS, RINGS, agent_name
 from p2psip.sip.entities.own import is_user
 from p2psip.sip.entities.proxy.resolvers import After, Asked, Given, Resolution
 from p2psip.sip.entities.questions import Located, LocateUser, Target

@@ -24,7 +24,7 @@ from p2psip.base.timers import Deadline
 from p2psip.sip.entities.agents.types import ToServer
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.gate.identity import ASSERTED, line_uri
-from p2psip.sip.entities.overlays.terms import ASKED, ASKS, RINGS, RUNG, agent_name
+from p2psip.sip.entities.overlays.other_overlays import ASKED, ASKS, RINGS, RUNG, agent_name
 from p2psip.sip.message.build import make_response
 from p2psip.sip.message.errors import readable
 from p2psip.sip.message.headers import NameAddr, Reason
@@ -49,14 +49,14 @@ class Crossed(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class CrossedOver:
     """A message that has crossed from the other side."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class OverlayEnded:
     """This site is in the other overlay no more until it is started anew, and why."""
 
     why: str
@@ -89,9 +89,9 @@ class Crossing:
     def handle_order(self, order: object, now: float) -> None:
         """OrderedAgent: something from the other side, or that it has ended."""
         match order:
-            case Ended(why):
+            case OverlayEnded(why):
                 self._ended = why
-            case Arrived(data):
+            case CrossedOver(data):
                 self._effects.append(self._arrived(data))
 
     def handle_media(self, local: Address, remote: Address, data: bytes, now: float) -> None:

@@ -18,7 +18,7 @@ from p2psip.sip.entities.agents.agent_table import AgentTable
 from p2psip.sip.entities.agents.state_agent import is_about_state, state_target
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.mailbox.mailbox_questions import FindMailbox
-from p2psip.sip.entities.overlays.terms import overlay_that_rings
+from p2psip.sip.entities.overlays.other_overlays import overlay_that_rings
 from p2psip.sip.entities.own import WAY_PARAM, is_user
 from p2psip.sip.entities.proxy.routing import Routed
 from p2psip.sip.entities.questions import FindGateway, FindMixer, Located, LocateUser, NotLocated, Target, Tried
