@@ -159,6 +159,14 @@ def test_of_two_of_one_name_the_first_in_order_is_called_and_no_other(order: tup
     assert ours.rang + theirs.rang == 1
 
 
+def test_who_says_which_overlay_he_means_is_not_led_elsewhere() -> None:
+    site = two_overlays(order=(MESH, CLUB))
+    alice, ours, theirs = site.phone(HILL, "alice"), site.phone(0, "dave"), site.phone(FAR, "dave")
+    alice.dial(f"sip:dave@{CLUB}")
+    site.run(3.0)
+    assert (ours.talks, theirs.rang) == (True, 0)
+
+
 @pytest.mark.parametrize("order", [(CLUB, MESH), (MESH, CLUB)], ids=["ours first", "the other first"])
 def test_who_is_away_is_not_sought_under_the_same_name_elsewhere(order: tuple[str, ...]) -> None:
     site = two_overlays(order=order)

@@ -41,15 +41,16 @@ def main(arguments: list[str]) -> None:
     # structlog loads it, if it is there, for coloured tracebacks, which no daemon prints: six megabytes.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from p2psip.daemon.log.log import log_to_stderr
+    from p2psip.daemon.overlays.several import run_site
     from p2psip.daemon.renewing.readmission import state_to_run
-    from p2psip.daemon.service import PeerService, StartAnew
+    from p2psip.daemon.service import StartAnew
 
     directory, flags, form, *overlay = arguments
     try:
         state = state_to_run(Path(directory), json.loads(flags))
         log_to_stderr(state.settings.log_format, state.settings.log_level)
         with _enrollment(overlay, state.settings.listen, is_json=form == "json"):
-            asyncio.run(PeerService(state).run(_say_json if form == "json" else _say_text))
+            asyncio.run(run_site(state, _say_json if form == "json" else _say_text))
     except StartAnew:
         os.execv(sys.executable, sys.orig_argv)
     except LocalMisuse as error:

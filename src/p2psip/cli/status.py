@@ -108,6 +108,8 @@ def _print_lent(facts: Any) -> None:
 
 def _print_phone_side(facts: Any) -> None:
     """Where calls go, and whose they are."""
+    for overlay in facts["overlays"]:
+        print(f"  also in {overlay['overlay']}: {_beside(overlay)}")
     for trunk in facts["trunks"]:
         print(f"  trunk {trunk['name']}: {trunk['state']}, {trunk['calls']} of {trunk['calls_max']} calls")
     for room in in_words(facts["rooms"]):
@@ -119,6 +121,14 @@ def _print_phone_side(facts: Any) -> None:
     for line in facts["lines"]:
         phones = ", ".join(phone["via"] for phone in line["phones"]) or "no phone registered"
         print(f"  line {line['user']}: {phones}{'; ' + line['problem'] if line['problem'] else ''}")
+
+
+def _beside(overlay: Any) -> str:
+    """How the site's peer in another overlay does; `status --peer` with its directory says more."""
+    if "member" not in overlay:
+        return f"ended: {overlay['ended']}" if overlay["ended"] else "is being started"
+    state = f"{overlay['neighbors']} neighbours" if overlay["member"] else "not in it yet"
+    return f"{state}; lines {', '.join(overlay['lines']) or 'none'}; its peer is in {overlay['directory']}"
 
 
 def _print_relays(relays: Any) -> None:

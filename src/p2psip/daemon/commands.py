@@ -75,6 +75,7 @@ class Commands:
         ports: SitePorts,
         obstacles: Callable[[], Sequence[str]],
         shed: Callable[[], str],
+        overlays: Callable[[], list[dict[str, object]]] = list,
     ) -> None:
         self._peer = peer
         self._host = host
@@ -85,13 +86,14 @@ class Commands:
         self._ports = ports
         self._obstacles = obstacles
         self._shed = shed
+        self._overlays = overlays
         self._surveyed: list[asyncio.Future[Reach]] = []
 
     def table(self) -> dict[str, Command]:
         """By name."""
         plain: dict[str, Callable[[], object]] = {
             "configuration": self._configuration,
-            "status": lambda: status_of(self._peer, self._shed(), boot_time()),
+            "status": lambda: status_of(self._peer, self._shed(), self._overlays(), boot_time()),
             "lines": lambda: lines_of(self._peer, boot_time()),
             "trunks": lambda: trunks_of(self._peer, boot_time()),
             "rooms": lambda: rooms_of(self._peer),

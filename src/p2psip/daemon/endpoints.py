@@ -65,6 +65,22 @@ async def listen_as_set(listen: Callable[[Endpoints], Awaitable[None]], endpoint
         raise LocalMisuse(f"{error} ({setting} in {state.directory / SETTINGS_FILE})") from None
 
 
+LINK_SETTINGS = {
+    "TLS": OverlayLinkType.TLS_TCP_FH_NO_ICE,
+    "DTLS": OverlayLinkType.DTLS_UDP_SR_NO_ICE,
+}
+"""What `links` in peer.toml means."""
+
+
+def link_types_of(settings: PeerSettings, configuration: OverlayConfiguration) -> tuple[OverlayLinkType, ...]:
+    """The links that the settings and the overlay both permit. Raises LocalMisuse if there are none."""
+    able = {LINK_SETTINGS[name] for name in settings.links}
+    if link_types := tuple(each for each in configuration.link_types if each.without_ice in able):
+        return link_types
+    links, permitted = ", ".join(settings.links), ", ".join(configuration.overlay_link_protocols)
+    raise LocalMisuse(f"links is {links}, where the overlay permits {permitted}: change it in peer.toml")
+
+
 def listeners_of(endpoints: Endpoints) -> tuple[Listener, ...]:
     """The same for SIP with phones."""
     udp = (Listener("UDP", local) for local in endpoints.phone_udp)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from p2psip.base.ids import NodeId
 from p2psip.coupling.enquiries.lookup import HopSeen, LookedUp
@@ -27,9 +27,20 @@ from p2psip.sip.entities.gateway.terms import TrunkFacts
 from p2psip.sip.entities.registrar.bindings import Binding
 
 
-def status_of(peer: Peer, shed: str, now: float) -> dict[str, object]:
+def in_brief(peer: Peer) -> dict[str, object]:
+    """What stands of a peer in the status of those that are in its process for other overlays."""
+    return {
+        "user": peer.node.user,
+        "node_id": str(peer.node.node_id),
+        "member": peer.node.is_connected,
+        "neighbors": len(peer.node.neighbors),
+        "lines": [line.aor for line in peer.publisher.lines],
+    }
+
+
+def status_of(peer: Peer, shed: str, overlays: Sequence[Mapping[str, object]], now: float) -> dict[str, object]:
     """Who this peer is, what it is linked with, what it keeps, which phones it serves; `shed` says whether and why
-    it keeps nothing for others for a while.
+    it keeps nothing for others for a while, `overlays` tell of the site's peers in other overlays.
     """
     node = peer.node
     return {
@@ -60,6 +71,7 @@ def status_of(peer: Peer, shed: str, now: float) -> dict[str, object]:
         "lends": _lends(peer),
         "lenders": [_lender(each, peer) for each in node.lenders(now)],
         "shed": shed,
+        "overlays": list(overlays),
         "lines": lines_of(peer, now),
         "trunks": trunks_of(peer, now),
         "dundi": dundi_of(peer, now),

@@ -28,15 +28,26 @@ from p2psip.coupling.peer_news import BindingsToKeep, Stopped
 from p2psip.daemon.commands import Commands, Enquired
 from p2psip.daemon.control import ControlServer
 from p2psip.daemon.directory.directory_service import DirectoryService
-from p2psip.daemon.endpoints import KnownAs, endpoints_of, listen_as_set, relay_terms, server_config, unknown_host
+from p2psip.daemon.endpoints import (
+    KnownAs,
+    endpoints_of,
+    link_types_of,
+    listen_as_set,
+    relay_terms,
+    server_config,
+    unknown_host,
+)
 from p2psip.daemon.lines.line_keeper import LineKeeper, LineNews
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts
+from p2psip.daemon.overlays.beside import Beside
 from p2psip.daemon.phone_certificate import PhoneCertificate, domains_trusted
+from p2psip.daemon.renewing.another_name import takes_another_name
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
 from p2psip.daemon.renewing.renew import renew_in_process
 from p2psip.daemon.renewing.renewal import Renewer, date_of_renewals, day
+from p2psip.daemon.report import in_brief
 from p2psip.daemon.roles.role_keeper import RoleKeeper
 from p2psip.daemon.router_watch import RouterWatch
 from p2psip.daemon.state.dundi_file import load_dundi
@@ -51,10 +62,9 @@ from p2psip.daemon.state.kept import (
     save_services,
 )
 from p2psip.daemon.state.line_files import line_names
-from p2psip.daemon.state.state import PeerState, reload_identity, save_document, save_identity
+from p2psip.daemon.state.state import PeerState, reload_identity, save_document
 from p2psip.daemon.state.trunks_file import load_trunks
-from p2psip.enrollment.client import self_enroll, verify_first
-from p2psip.enrollment.user_names import next_name
+from p2psip.enrollment.client import verify_first
 from p2psip.net.disk.record_file import DiskStore, is_damage, mark_damaged
 from p2psip.net.machine_figures import allow_many_files, read_machine
 from p2psip.net.node_host import HostSettings, LinkContexts, boot_time, read_wall_clock
@@ -83,10 +93,10 @@ from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.security.verifier import CertificateVerifier
 from p2psip.reload.storage.storage import Storage
 from p2psip.reload.usages.rules import rules_of
-from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.reload.wire.rejections import Rejection
 from p2psip.sip.entities.call_guard import CallsToKeep
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.overlays.crossing import Crossed
 from p2psip.sip.events.watchers import WatchRules
 
 T = TypeVar("T")
@@ -119,21 +129,16 @@ class TookAnotherRole(StartAnew):
     """The peer was a client and is to be a peer, or the other way round."""
 
 
-LINK_SETTINGS = {
-    "TLS": OverlayLinkType.TLS_TCP_FH_NO_ICE,
-    "DTLS": OverlayLinkType.DTLS_UDP_SR_NO_ICE,
-}
-"""What `links` in peer.toml means."""
-
-
 class PeerService:
     """One running peer."""
 
-    def __init__(self, state: PeerState) -> None:
+    def __init__(self, state: PeerState, beside: Beside | None = None) -> None:
+        """`beside` tells of the peers in this process with which it is one site."""
         self._state = state
-        self._journal = Journal()
+        self._beside = beside or Beside((state.directory / RECORDS_FILE,))
+        self._journal = Journal(self._beside.label)
         self._has_left = asyncio.Event()
-        self._is_told_to_stop = asyncio.Event()
+        self._is_told_to_stop = self._beside.told_to_stop
         self._is_outcast = asyncio.Event()
         self._is_renamed = asyncio.Event()
         self._obstacles: tuple[str, ...] = ()
@@ -161,7 +166,7 @@ class PeerService:
             overlay = self._state.configuration.instance_name
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
         self._keylog = keylogger()
-        link_types = self._link_types()
+        self._link_types = link_types = link_types_of(self._state.settings, self._state.configuration)
         self._dundi = load_dundi(self._state.directory)
         endpoints = endpoints_of(self._state.settings, link_types, self._dundi)
         self._has_calls_port = bool(endpoints.calls)
@@ -170,7 +175,8 @@ class PeerService:
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
             if store.set_aside is not None:
                 self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
-            server = server_config(self._state, endpoints, self._known_as, self._dundi)
+            config = server_config(self._state, endpoints, self._known_as, self._dundi)
+            server = replace(config, overlays=self._beside.overlays)
             self._role = RoleKeeper(self._state, self._known_as.overlay, self._journal, now)
             self._peer = self._compose(store, server, wall, now)
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)
@@ -191,6 +197,7 @@ class PeerService:
                 self._site_ports(),
                 lambda: self._obstacles,
                 lambda: self._role.shed,
+                self._beside.report,
             )
             control = ControlServer(self._state.directory, self._commands.table())
             try:
@@ -219,7 +226,7 @@ class PeerService:
             addresses=self._reload_addresses(),
             hosts=self._known_as.hosts,
             # What sockets can make: with ICE or without it, the overlay says.
-            link_types=tuple(each.without_ice for each in self._link_types()),
+            link_types=tuple(each.without_ice for each in self._link_types),
             return_path=ReturnPath(state.settings.return_path),
             relay=relay_terms(state.settings),
             lent=self._role.lent_terms,
@@ -287,15 +294,6 @@ class PeerService:
         datagram_context = self._context(is_datagram=True)
         require_cookies(datagram_context)
         return LinkContexts(self._context(), datagram_context)
-
-    def _link_types(self) -> tuple[OverlayLinkType, ...]:
-        """The links that the settings and the overlay both permit. Raises LocalMisuse if there are none."""
-        links, configuration = self._state.settings.links, self._state.configuration
-        able = {LINK_SETTINGS[name] for name in links}
-        if link_types := tuple(each for each in configuration.link_types if each.without_ice in able):
-            return link_types
-        permitted = ", ".join(configuration.overlay_link_protocols)
-        raise LocalMisuse(f"links is {', '.join(links)}, where the overlay permits {permitted}: change it in peer.toml")
 
     def _overlay_began(self) -> float:
         """A date before the trust anchor was made is wrong."""
@@ -401,23 +399,8 @@ class PeerService:
         raise TookAnotherName
 
     def _user_name_taken(self, taken: UserNameTaken) -> None:
-        """RFC 6940 11.3.1: "if so, choose another user name": a peer counts on, a line is left to its user."""
-        identity = self._state.identity
-        who = {"user": taken.user, "node": taken.node, "other": taken.other}
-        if taken.node != identity.node_id:
-            self._journal.warning("the user name of a line is taken", **who, means="calls to it ring at both")
-            return
-        user = next_name(identity.user)
-        nodeids = len(identity.node_ids)
-        renamed = self_enroll(self._state.configuration, identity.key, user, random.SystemRandom(), nodeids=nodeids)
-        try:
-            save_identity(self._state.directory, renamed)
-        except LocalMisuse as error:
-            # A disk that is full, say. The overlay will tell us again.
-            self._journal.warning("the user name of this peer is taken", **who, means=f"it cannot change: {error}")
-            return
-        self._journal.warning("the user name of this peer is taken", **who, means=f"it starts anew as {user}")
-        self._is_renamed.set()
+        if takes_another_name(self._state, taken, self._journal):
+            self._is_renamed.set()
 
     def _expired(self, wall: WallClock, now: float) -> str | None:
         """RFC 6940 11.1: "Time in the future at which this overlay configuration is no longer valid"."""
@@ -442,13 +425,28 @@ class PeerService:
         """A bug ends the peer, loudly, rather than to let it carry on half broken; a supervisor starts it again."""
         exception = context.get("exception")
         if is_damage(exception):
-            records = self._state.directory / RECORDS_FILE
             self._journal.warning("records are damaged", reason=str(exception), means="the peer starts anew without")
-            mark_damaged(records)
+            # Of several files it does not say which; other peers hold copies.
+            for records in self._beside.records:
+                mark_damaged(records)
             os.execv(sys.executable, sys.orig_argv)
         loop.default_exception_handler(context)
         if isinstance(exception, Exception):
             os._exit(70)
+
+    # The peers beside it
+
+    def take(self, crossed: Crossed) -> None:
+        """The peer of another overlay of this site has something for this one."""
+        self._host.call(lambda now: self._peer.handle_crossed(crossed, now))
+
+    def overlay_ended(self, overlay: str, why: str) -> None:
+        """The peer of another overlay of this site has ended."""
+        self._host.call(lambda now: self._peer.overlay_ended(overlay, why, now))
+
+    def facts(self) -> dict[str, object]:
+        """What the other peers of this site say of this one."""
+        return in_brief(self._peer)
 
     # Lines and certificates
 
@@ -593,6 +591,8 @@ class PeerService:
                 self._role.surveyed(effect, boot_time())
             case UserNameTaken():
                 self._user_name_taken(effect)
+            case Crossed():
+                self._beside.cross(effect)
             case Stopped():
                 self._has_left.set()
             case _:

@@ -14,8 +14,9 @@ from p2psip.sip.entities.reports import RequestCarried
 class Journal:
     """The log of one peer. It remembers which phones there are, so as to tell news from repetitions."""
 
-    def __init__(self) -> None:
-        self._log = structlog.get_logger()
+    def __init__(self, overlay: str = "") -> None:
+        """Of several peers in one process each says in which `overlay` it is."""
+        self._log = structlog.get_logger(overlay=overlay) if overlay else structlog.get_logger()
         self._phones: dict[str, frozenset[str]] = {}
 
     def info(self, event: str, **facts: object) -> None:

@@ -34,6 +34,8 @@ class ByOverlay:
             return Given(self._in(overlay, asked.uri)) if asked.after is None else None
         if not is_user(asked.uri, self._config) or self._config.numbering.is_emergency(asked.dialled, asked.user):
             return None
+        if asked.routed.is_typed and asked.routed.domain == self._overlays.own:
+            return None
         return self._by_order(asked)
 
     def _by_order(self, asked: Asked) -> Located | LocateUser | None:

@@ -75,7 +75,8 @@ class Edge:
         named = identity.in_call(named, caller, self._config.realm, is_of_peer=source.peer is not None)
         is_from_outside = place is not None and place.is_outside
         domain = "" if place is None else routed.request.sip_uri.host
-        return routing.Routed(named, routed.place, routed.next_route, is_from_outside, domain)
+        is_typed = place is not None and domain != place.server.host
+        return routing.Routed(named, routed.place, routed.next_route, is_from_outside, domain, is_typed)
 
     def question(self, context: Context, branch: Branch, hop: BoundHop, now: float) -> PrepareCall | SignClaims | None:
         """What is asked before a request goes to a target: of the media engine, or, of what goes to another peer, for a

@@ -42,7 +42,7 @@ class Routed:
 
     `place` is what the token in the last of them said; `next_route` is the first that is somebody else's. It
     `is_from_outside` if whoever sends it has no line here. `domain` is that of the Request-URI, as a phone has written
-    it.
+    it; that `is_typed` if it is another than the phone puts behind a bare name.
     """
 
     request: Request
@@ -50,6 +50,7 @@ class Routed:
     next_route: SipUri | None
     is_from_outside: bool = False
     domain: str = ""
+    is_typed: bool = False
 
 
 def validate(request: Request, source: Source, transport: TransportLayer) -> NotForwarded | None:
