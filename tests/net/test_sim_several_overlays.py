@@ -12,7 +12,7 @@ from p2psip.sim.sites.site import Site, SitePhone
 from p2psip.sim.sites.site_peers import SimulatedPeers
 from p2psip.sip.entities.agents.types import CallEnded, IncomingCall
 from p2psip.sip.entities.handling.call_handling import CallHandling
-from p2psip.sip.entities.numbers.dial_plan import Rule
+from p2psip.sip.entities.numbers.dial_plan import DialPlan, Rule
 from p2psip.sip.entities.numbers.numbering import Emergency, Numbering
 from p2psip.sip.entities.overlays.other_overlays import OtherOverlays, OverlayRule
 
@@ -296,11 +296,31 @@ def test_nothing_is_carried_from_one_overlay_to_the_other_for_others() -> None:
     assert (carol.rang, bob.talks) == (0, False)
 
 
-def test_no_rule_takes_an_emergency_elsewhere() -> None:
+def test_whom_another_peer_calls_here_is_called_here_whatever_the_rules() -> None:
+    site = two_overlays(order=(MESH, CLUB))
+    alice, bob, namesake = site.phone(HILL, "alice"), site.phone(0, "bob"), site.phone(FAR, "alice")
+    bob.dial("alice")
+    site.run(3.0)
+    assert (alice.talks, namesake.rang) == (True, 0)
+
+
+def test_what_is_called_in_the_other_overlay_has_been_dialled_there() -> None:
+    """Our dial plan is for what our phones dial."""
+    numbering = Numbering(plan=DialPlan((Rule("42", "rule 1", to="bob"),)))
+    site = two_overlays(numbering=numbering)
+    number, bob, carol = site.phone(HILL, "42"), site.phone(0, "bob"), site.phone(FAR, "carol")
+    site.mesh.line(BESIDE, "42")
+    site.mesh.settle_records([BESIDE])
+    carol.dial("42")
+    site.run(3.0)
+    assert (number.talks, bob.rang) == (True, 0)
+
+
+@pytest.mark.parametrize("responders", [("desk",), ()], ids=["somebody answers here", "nobody does"])
+def test_no_rule_takes_an_emergency_elsewhere(responders: tuple[str, ...]) -> None:
     rules = (OverlayRule(Rule("1.", "rule 1"), (MESH,)),)
-    numbering = Numbering(emergency=Emergency(frozenset({"112"}), ("desk",)))
-    site = two_overlays(rules=rules, numbering=numbering)
+    site = two_overlays(rules=rules, numbering=Numbering(emergency=Emergency(frozenset({"112"}), responders)))
     alice, desk, theirs = site.phone(HILL, "alice"), site.phone(0, "desk"), site.phone(FAR, "112")
     alice.dial("112")
     site.run(3.0)
-    assert (desk.talks, theirs.rang) == (True, 0)
+    assert (desk.talks, theirs.rang) == (bool(responders), 0)
