@@ -23,6 +23,7 @@ from p2psip.reload.security.keys import derive_secret
 from p2psip.reload.wire.link_messages import OverlayLinkType
 from p2psip.sip.entities.config import ServerConfig
 from p2psip.sip.entities.domains.doors import OtherDomains
+from p2psip.sip.entities.overlays.other_overlays import OtherOverlays
 from p2psip.sip.transports.flow_table import TransportLimits
 from p2psip.sip.transports.layer import Listener
 from p2psip.sip.transports.own_addresses import OwnAddresses
@@ -137,7 +138,11 @@ class KnownAs:
 
 
 def server_config(
-    state: PeerState, endpoints: Endpoints, known_as: KnownAs, dundi: EntityTerms | None = None
+    state: PeerState,
+    endpoints: Endpoints,
+    known_as: KnownAs,
+    dundi: EntityTerms | None = None,
+    overlays: OtherOverlays | None = None,
 ) -> ServerConfig:
     """How the SIP server of a peer treats its phones, by its settings and the overlay's."""
     settings, identity, overlay = state.settings, state.identity, state.configuration.instance_name
@@ -161,6 +166,7 @@ def server_config(
         transport_limits=transport_limits(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
         numbering=load_numbering(state.directory),
         other_domains=doors_of(settings, dundi),
+        overlays=overlays or OtherOverlays(),
     )
 
 

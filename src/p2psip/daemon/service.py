@@ -41,7 +41,7 @@ from p2psip.daemon.lines.line_keeper import LineKeeper, LineNews
 from p2psip.daemon.log.journal import Journal
 from p2psip.daemon.log.key_log import keylogger
 from p2psip.daemon.nat_words import SitePorts
-from p2psip.daemon.overlays.beside import Beside
+from p2psip.daemon.overlays.peers_beside import Beside
 from p2psip.daemon.phone_certificate import PhoneCertificate, domains_trusted
 from p2psip.daemon.renewing.another_name import takes_another_name
 from p2psip.daemon.renewing.refetch import Refresher, refetch_in_process
@@ -147,6 +147,7 @@ class PeerService:
         self._router_watch = RouterWatch()
         self._refresher = Refresher(self, random.SystemRandom())
         self._phones_timer: asyncio.TimerHandle | None = None
+        self._keylog = keylogger()
 
     async def run(self, ready: Callable[[Mapping[str, object]], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is told when all sockets are open.
@@ -165,7 +166,6 @@ class PeerService:
         if reasons := plugins.obstacles(self._state.configuration):
             overlay = self._state.configuration.instance_name
             raise LocalMisuse(f"this release cannot be a peer of {overlay}: {'; '.join(reasons)}")
-        self._keylog = keylogger()
         self._link_types = link_types = link_types_of(self._state.settings, self._state.configuration)
         self._dundi = load_dundi(self._state.directory)
         endpoints = endpoints_of(self._state.settings, link_types, self._dundi)
@@ -175,8 +175,7 @@ class PeerService:
         with contextlib.closing(DiskStore(self._state.directory / RECORDS_FILE, now)) as store:
             if store.set_aside is not None:
                 self._journal.warning("file set aside", file=store.set_aside, means="other peers hold copies")
-            config = server_config(self._state, endpoints, self._known_as, self._dundi)
-            server = replace(config, overlays=self._beside.overlays)
+            server = server_config(self._state, endpoints, self._known_as, self._dundi, self._beside.overlays)
             self._role = RoleKeeper(self._state, self._known_as.overlay, self._journal, now)
             self._peer = self._compose(store, server, wall, now)
             settings = HostSettings(self._contexts(), store, self._overlay_began(), self._state.settings.path_mtu)

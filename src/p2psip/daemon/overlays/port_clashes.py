@@ -8,6 +8,8 @@ from p2psip.daemon.endpoints import WILDCARDS
 from p2psip.daemon.state.settings import SETTINGS_FILE, PeerSettings
 from p2psip.daemon.state.state import PeerState
 
+ANYWHERE = tuple(WILDCARDS)
+
 
 def port_clash(one: PeerState, other: PeerState) -> str:
     """What is wrong, in one line that says what to do; "" if nothing is."""
@@ -30,7 +32,8 @@ def _ports(settings: PeerSettings) -> dict[int, tuple[str, tuple[str, ...]]]:
         "directory_ldap_port": settings.directory_ldap_port,
     }
     of_peers = {"overlay_port": settings.overlay_port, "sip_port": settings.sip_port}
-    ports = {port: (setting, settings.phone_listen) for setting, port in of_phones.items() if port}
+    # Of phones at whatever address: a Route with our port there, at an address of this machine, is our own (own.py).
+    ports = {port: (setting, ANYWHERE) for setting, port in of_phones.items() if port}
     return ports | {port: (setting, settings.listen) for setting, port in of_peers.items()}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from p2psip.base.errors import LocalMisuse, P2psipError
 from p2psip.daemon.endpoints import hosted_of, own_names
 from p2psip.daemon.log.journal import Journal
-from p2psip.daemon.overlays.beside import Beside
+from p2psip.daemon.overlays.peers_beside import Beside
 from p2psip.daemon.overlays.port_clashes import port_clash
 from p2psip.daemon.service import RECORDS_FILE, PeerService, StartAnew
 from p2psip.daemon.state.overlays_file import SiteOverlays, load_overlays
