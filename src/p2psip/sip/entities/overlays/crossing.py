@@ -3,7 +3,7 @@
 Theory of operation. A site has one peer in each of its overlays, and the SIP servers of these peers are in one process.
 Each server has two agents for each other overlay, which only hand on what they are given: a message that the server of
 one overlay sends to its agent comes out of the agent of the other one, as that server's to carry. Both Record-Route, so
-what belongs to a dialog finds its way by tokens, over a restart as well; there is no state here.
+what belongs to a dialog finds its way by tokens; there is no state here.
 
 By which of its two agents a request comes says what it is for. `ASKS` ends as `ASKED`: a line of the one overlay calls
 somebody of the other, who is looked for there. `RINGS` ends as `RUNG`: somebody is called in the one overlay whose
