@@ -59,6 +59,7 @@ def two_overlays(
     rules: tuple[OverlayRule, ...] = (),
     order: tuple[str, ...] = (CLUB, MESH),
     numbering: Numbering | None = None,
+    theirs: Numbering | None = None,
     missing: str = "",
 ) -> TwoOverlays:
     """Of the overlay that is `missing` no peer is there but that of the site, which waits for one."""
@@ -68,7 +69,7 @@ def two_overlays(
         if peers.overlay == missing:
             club.world.crash(peers[peers.first].host)
     hill = club.add(HILL, numbering=numbering, overlays=OtherOverlays(CLUB, {MESH: MESH}, rules, order))
-    beside = mesh.add(BESIDE, overlays=OtherOverlays(MESH, {CLUB: CLUB}, phones_at=CLUB))
+    beside = mesh.add(BESIDE, numbering=theirs, overlays=OtherOverlays(MESH, {CLUB: CLUB}, phones_at=CLUB))
     hill.beside[MESH], beside.beside[CLUB] = beside, hill
     if missing != MESH:
         mesh.add(FAR)
@@ -314,6 +315,37 @@ def test_what_is_called_in_the_other_overlay_has_been_dialled_there() -> None:
     carol.dial("42")
     site.run(3.0)
     assert (number.talks, bob.rang) == (True, 0)
+
+
+def test_numbers_of_the_other_overlay_are_for_who_has_a_line_there() -> None:
+    """A stranger reaches users, and nothing that costs, or does something."""
+    site = two_overlays(theirs=Numbering(plan=DialPlan((Rule("42", "rule 1", to="carol"),))))
+    alice, carol = site.phone(HILL, "alice"), site.phone(FAR, "carol")
+    call = alice.dial(f"sip:42@{MESH}")
+    site.run(3.0)
+    assert (status(alice, call), carol.rang) == (404, 0)
+    site.mesh.line(BESIDE, "alice")
+    site.mesh.settle_records([BESIDE])
+    alice.dial(f"sip:42@{MESH}")
+    site.run(3.0)
+    assert carol.talks
+
+
+def test_who_has_a_line_in_the_other_overlay_alone_registers_there_and_calls_both() -> None:
+    site = two_overlays()
+    erin, alice, bob = site.phone(BESIDE, "erin"), site.phone(HILL, "alice"), site.phone(0, "bob")
+    for dialled, callee in ((f"sip:alice@{CLUB}", alice), (f"sip:bob@{CLUB}", bob)):
+        call = erin.dial(dialled)
+        site.run(3.0)
+        assert callee.talks, erin.ended(call)
+        erin.hang_up(call)
+        site.run(1.0)
+    call = erin.dial("bob")
+    site.run(3.0)
+    assert status(erin, call) == 404
+    alice.dial("erin")
+    site.run(3.0)
+    assert (erin.talks, erin.rang) == (True, 1)
 
 
 @pytest.mark.parametrize("responders", [("desk",), ()], ids=["somebody answers here", "nobody does"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from p2psip.base.address import Address
 from p2psip.sip.entities.config import ServerConfig
+from p2psip.sip.entities.gate.identity import asserted
+from p2psip.sip.entities.overlays.other_overlays import overlay_that_asks
 from p2psip.sip.entities.own import is_own_domain, is_user
 from p2psip.sip.entities.proxy.resolvers import Asked, Given, Resolution, Resolver
 from p2psip.sip.entities.questions import NotLocated
@@ -74,8 +76,9 @@ class BySharedDomain:
 class ForLinesAlone:
     """A resolver that whoever has no line here does not get to: what is dialled costs, or does something."""
 
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, config: ServerConfig) -> None:
         self._resolver = resolver
+        self._realm = config.realm
 
     @property
     def name(self) -> str:
@@ -85,7 +88,13 @@ class ForLinesAlone:
     def resolve(self, asked: Asked, now: float) -> Resolution | None:
         """resolvers.Resolver"""
         # Where the owner of a line has his calls forwarded to, is the owner's word.
-        return None if asked.is_of_guest and not asked.turns else self._resolver.resolve(asked, now)
+        return None if self._has_no_line(asked) and not asked.turns else self._resolver.resolve(asked, now)
+
+    def _has_no_line(self, asked: Asked) -> bool:
+        """True for a guest, and for a phone at the site's peer in another overlay whose user is nobody in this one."""
+        if asked.is_of_guest or overlay_that_asks(asked.source.hop) is None:
+            return asked.is_of_guest
+        return not asserted(asked.routed.request, self._realm)
 
 
 class GuestsLearnNothing:

@@ -19,9 +19,19 @@ def agent_name(way: str, overlay: str) -> str:
 
 def overlay_that_rings(hop: BoundHop) -> str | None:
     """Where something comes from that another overlay of the site has for a user's phones here; None if it does not."""
-    if not isinstance(hop, LocalHop) or not hop.name.startswith(agent_name(RUNG, "")):
+    return _behind(hop, RUNG)
+
+
+def overlay_that_asks(hop: BoundHop) -> str | None:
+    """The same of what a phone at the site's peer in another overlay has for anybody in this one."""
+    return _behind(hop, ASKED)
+
+
+def _behind(hop: BoundHop, way: str) -> str | None:
+    beginning = agent_name(way, "")
+    if not isinstance(hop, LocalHop) or not hop.name.startswith(beginning):
         return None
-    return hop.name.removeprefix(agent_name(RUNG, ""))
+    return hop.name.removeprefix(beginning)
 
 
 def _nowhere(user: str) -> bool:
