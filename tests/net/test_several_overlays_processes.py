@@ -82,7 +82,7 @@ def test_status_and_explain_tell_of_both(site: TwoOverlays) -> None:
     # Each has its own directory, by which the commands reach it.
     assert site.beside.status()["overlays"][0]["overlay"] == OVERLAY
     words = site.ours.command("status", "--peer", site.hill.directory)
-    assert f"also in {MESH}: 1 neighbours; lines alice@{MESH}" in words
+    assert f"also in {MESH}: 1 neighbour; lines alice@{MESH}" in words
     explained = site.ours.command("dial", "--explain", "bob", "--as", "alice", "--peer", site.hill.directory)
     assert f"goes to overlay {MESH}" in explained
 

@@ -127,7 +127,8 @@ def _beside(overlay: Any) -> str:
     """How the site's peer in another overlay does; `status --peer` with its directory says more."""
     if "member" not in overlay:
         return f"ended: {overlay['ended']}" if overlay["ended"] else "is being started"
-    state = f"{overlay['neighbors']} neighbours" if overlay["member"] else "not in it yet"
+    count = overlay["neighbors"]
+    state = f"{count} neighbour{'' if count == 1 else 's'}" if overlay["member"] else "not in it yet"
     return f"{state}; lines {', '.join(overlay['lines']) or 'none'}; its peer is in {overlay['directory']}"
 
 

@@ -391,6 +391,19 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
         "media_engine": {"engine": "rtpengine at 127.0.0.1:2223", "state": "answers", "calls": 3},
         "tunnels": [{"node_id": "ab" * 20, "user": "peer-hill@a.b", "lacks": f"{NO_AUDIO}: none has been found yet"}],
         "records": {"count": 0, "bytes": 0},
+        "overlays": [
+            {
+                "overlay": "mesh.b",
+                "directory": "/srv/mesh",
+                "ended": None,
+                "member": True,
+                "neighbors": 5,
+                "lines": ["alice@mesh.b", "bob@mesh.b"],
+            },
+            {"overlay": "far.c", "directory": "/srv/far", "ended": None, "member": False, "neighbors": 0, "lines": []},
+            {"overlay": "old.d", "directory": "/srv/old", "ended": "its certificate is revoked"},
+            {"overlay": "new.e", "directory": "/srv/new", "ended": None},
+        ],
         "lines": [],
         "trunks": [{"name": "provider", "state": "registered", "calls": 1, "calls_max": 2}],
         "rooms": [{"room": "801", "mixed_by": "", "mixed_at": None, "people": [], "here": ["alice"]}],
@@ -421,6 +434,9 @@ def test_status_says_how_many_members_there_are_and_how_links_go_and_why_there_a
     assert "  The router 10.1.0.1 is being asked to let others in.\n" in said
     assert "  lends 5000 bytes to peer-v@a.b: 3 records, read 2 times\n" in said
     assert "  efefefef lends 7000 bytes: 4 records, 80 bytes; served 6 times, failed 1, not asked now\n" in said
+    assert "  also in mesh.b: 5 neighbours; lines alice@mesh.b, bob@mesh.b; its peer is in /srv/mesh\n" in said
+    assert "  also in far.c: not in it yet; lines none; its peer is in /srv/far\n" in said
+    assert "  also in old.d: ended: its certificate is revoked\n  also in new.e: is being started\n" in said
     assert "  stores nothing for others for a while: 3.0 % of the disk are free; until 10 % are\n" in said
     del facts["members"]
     assert "members" not in p2psip("status", "--peer", peer)
