@@ -122,10 +122,9 @@ class Peer(OperatorEnquiries):
         self.handlings = Handlings()
         self.handlings.use_date(node.wall)
         self.mailboxes = Mailboxes(node, self.publisher, self.handlings, self.overlay, rng, queue)
-        has_mailboxes = self.mailboxes.are_there
         here = replace(server.overlays, has_line=self.publisher.has, is_connected=lambda: node.is_connected)
         named = replace(server, peer_in=own, name_of=self.directory.name_of, overlays=here)
-        server = replace(named, has_mailboxes=has_mailboxes)
+        server = replace(named, has_mailboxes=self.mailboxes.are_there)
         self.homes = HomeKeeper(node, self.publisher, queue)
         trunked = [Trunk(terms, server.peer_side, rng) for terms in trunks]
         agents = agents_of(server, self.handlings, rng)
@@ -218,16 +217,6 @@ class Peer(OperatorEnquiries):
                 self.server.remove_user(user, now)
         self._settle(now)
 
-    def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
-        """Announce a service of this peer until it stops. Raises LocalMisuse."""
-        self.services.register(name, now, capacity=capacity, policy=policy)
-        self._settle(now)
-
-    def withdraw(self, name: str, now: float) -> None:
-        """Announce a service no more."""
-        self.services.unregister(name, now)
-        self._settle(now)
-
     def use_identity(self, identity: Identity, now: float) -> None:
         """Sign with this peer's renewed certificate from now on."""
         self.node.use_identity(identity, now)
@@ -241,11 +230,6 @@ class Peer(OperatorEnquiries):
     def accept_proven(self, document: Document, now: float) -> None:
         """A document proven by the trust anchor's fingerprint, as at the first time. Raises a Rejection."""
         self.node.accept_proven(document, now)
-        self._settle(now)
-
-    def accept_kinds(self, blocks: Sequence[bytes], now: float) -> None:
-        """Kind-blocks from the operator. Raises a Rejection."""
-        self.node.accept_kinds(blocks, now)
         self._settle(now)
 
     def stop(self, now: float) -> None:

@@ -1,8 +1,9 @@
-"""What an operator asks of a running peer, whose end is told later, with the context that was given."""
+"""What an operator wants of a running peer, and asks: the answer is told later, with the context that was given."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from p2psip.base.ids import NodeId, ResourceId
 from p2psip.coupling.enquiries.lookup import Lookups
@@ -10,21 +11,38 @@ from p2psip.coupling.enquiries.tracing import Traces
 from p2psip.coupling.mailbox.mailboxes import Mailboxes
 from p2psip.coupling.numbers.dundi_numbers import DundiNumbers
 from p2psip.coupling.numbers.gateways import Gateways
+from p2psip.reload.node.node import Node
 from p2psip.reload.node.service_discovery import ServiceDiscovery
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.uri import SipUri
 
 
 class OperatorEnquiries(ABC):
-    """The part of a peer that has them asked."""
+    """The part of a peer that sees to it."""
 
     dundi: DundiNumbers
     gateways: Gateways
     lookups: Lookups
     mailboxes: Mailboxes
+    node: Node
     server: SipServer
     services: ServiceDiscovery
     traces: Traces
+
+    def announce(self, name: str, capacity: int, policy: str, now: float) -> None:
+        """Announce a service of this peer until it stops. Raises LocalMisuse."""
+        self.services.register(name, now, capacity=capacity, policy=policy)
+        self._settle(now)
+
+    def withdraw(self, name: str, now: float) -> None:
+        """Announce a service no more."""
+        self.services.unregister(name, now)
+        self._settle(now)
+
+    def accept_kinds(self, blocks: Sequence[bytes], now: float) -> None:
+        """Kind-blocks from the operator. Raises a Rejection."""
+        self.node.accept_kinds(blocks, now)
+        self._settle(now)
 
     def find_services(self, name: str, near: bytes, want: int, context: object, now: float) -> None:
         """Search providers of a service; `ServicesFound(context, ...)` follows. Raises LocalMisuse."""
