@@ -10,6 +10,7 @@ import pytest
 from p2psip.base.effects import Effect, Note
 from p2psip.base.ids import ResourceId
 from p2psip.reload.config.configuration import SIP_REGISTRATION_KIND, AccessControl, Kind
+from p2psip.reload.link.link import IDLE_S
 from p2psip.reload.node.data.lending.borrowing import LEASE_MAX_S, PATIENCE_S
 from p2psip.reload.node.data.lending.lenders import DISTRUST_S, PAUSE_S
 from p2psip.reload.node.effects import RequestRefused, Write
@@ -448,7 +449,8 @@ def test_a_peer_that_has_lost_its_disk_gets_back_what_its_client_has() -> None:
     lent.overlay.world.run_for(5.0)
     peer = lent.overlay.add_peer(0)
     assert lent.overlay.node(peer).records_held.count == 0
-    lent.wait(lambda: lent.borrower is peer, 120.0)
+    # Its Node-ID is the same: the client believes that it lends to it still, until an idle link is tried, and fails.
+    lent.wait(lambda: bool(lent.overlay.node(peer).lenders(lent.overlay.world.now)), 2 * IDLE_S)
     lent.overlay.world.run_for(10.0)
     for letter in lent.letters:
         assert lent.get(letter, peer)[0] == letter.content

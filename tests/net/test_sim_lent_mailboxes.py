@@ -59,8 +59,8 @@ def test_messages_are_read_at_the_client_that_lends() -> None:
     assert world[2].peer.node.lending.reads > before
     assert (lender.answered, lender.failed) == (world[2].peer.node.lending.reads, 0)
     now = world.world.now
-    lends = status_of(world[2].peer, "", now)["lends"]
-    (lender_said,) = cast("list[object]", status_of(world[0].peer, "", now)["lenders"])
+    lends = status_of(world[2].peer, "", (), now)["lends"]
+    (lender_said,) = cast("list[object]", status_of(world[0].peer, "", (), now)["lenders"])
     assert lends == {
         "room_bytes": 1 << 20,
         "to": str(world[0].peer.node.node_id),
@@ -79,7 +79,7 @@ def test_messages_are_read_at_the_client_that_lends() -> None:
         "failed": 0,
         "asked": True,
     }
-    assert status_of(world[1].peer, "", now)["lends"] is None
+    assert status_of(world[1].peer, "", (), now)["lends"] is None
 
 
 def test_a_message_survives_the_disk_of_the_only_peer() -> None:

@@ -36,6 +36,7 @@ from p2psip.sip.entities.domains.locations import Locations, ServersFound
 from p2psip.sip.entities.gateway.health import KeepAlive
 from p2psip.sip.entities.mailbox.mailbox_questions import TextDelivered, TextWaiting
 from p2psip.sip.entities.mailbox.text_agent import TextAgent
+from p2psip.sip.entities.overlays.other_overlays import OtherOverlays
 from p2psip.sip.entities.questions import VerifySignature
 from p2psip.sip.entities.server import SipServer
 from p2psip.sip.message.headers import NameAddr
@@ -269,3 +270,24 @@ def nap_of_a_verification() -> None:
     two.core.handle_timeout(world.now)
     world.run(1.0)
     assert (call.statuses[-1], bob.calls) == (436, [])
+
+
+def nap_of_two_overlays() -> None:
+    """Of a site that is in both: somebody of the one rings for somebody of the other, and an hour later no more."""
+    club = SimulatedPeers("late club", 0)
+    mesh = SimulatedPeers("late mesh", 0, world=club.world, first=1, instance_name="mesh.example")
+    here = club.add(0, overlays=OtherOverlays(club.overlay, {mesh.overlay: mesh.overlay}))
+    beside = mesh.add(1, overlays=OtherOverlays(mesh.overlay, {club.overlay: club.overlay}, phones_at=club.overlay))
+    here.beside[mesh.overlay], beside.beside[club.overlay] = beside, here
+    sites = (here, beside)
+    assert club.run(60.0, stop=lambda: all(site.peer.node.is_serving for site in sites))
+    (alice,), (carol,) = club.with_phones((0, "alice")), mesh.with_phones((1, "carol"), answer_s=None)
+    alice.dial(f"sip:carol@{mesh.overlay}")
+    assert club.run(5.0, stop=lambda: carol.rang == 1)
+    jump(club.world.clock, HOUR_S, random.Random(1))
+    for site in sites:
+        site.call(site.handle_timeout)
+    club.run(60.0)
+    assert not carol.agent.calls
+    alice.dial(f"sip:carol@{mesh.overlay}")
+    assert club.run(5.0, stop=lambda: carol.rang == 2)

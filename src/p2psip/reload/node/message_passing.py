@@ -57,6 +57,9 @@ class _Passing:
     until: float
 
 
+ROUND_MAX = 128
+"""Of how many requests that have gone round a silent link it is known."""
+
 PASSING_MAX = 128
 PASSING_S = 3.0
 """Diagnostics requests that are watched, and for how long: until the next transmission."""
@@ -87,6 +90,8 @@ class Messages:
         self._diagnostics = diagnostics
         self._routes = routes
         self._passing: dict[int, _Passing] = {}
+        self._round: dict[int, NodeId] = {}
+        """Requests by transaction that have gone another way as well, and round whom."""
         self.reassembler = Reassembler(exchange.configuration.max_message_size, queue=exchange.queue)
         self._node_id = exchange.identity.node_id
 
@@ -131,6 +136,8 @@ class Messages:
         message = _Transit(header, payload, self._node_id)
         if message.is_request is not False and self._exchange.transport.is_open(header.transaction_id):
             return None
+        if message.is_request and self._round.get(header.transaction_id) == lost:
+            return None
         if message.is_request and self._diagnostics.is_diagnostic(header, payload):
             # RFC 7851 has it answered with an error, which `handle_link_lost` did.
             return None
@@ -161,6 +168,9 @@ class Messages:
         match self._forwarder.reroute(header, silent, now, is_request=True):
             case Forward(next_hop, header) if next_hop != silent:
                 self._exchange.transport.left_by(header.transaction_id, next_hop)
+                while len(self._round) >= ROUND_MAX:
+                    del self._round[next(iter(self._round))]
+                self._round[header.transaction_id] = silent
                 data = join(header, payload)
                 self._traffic.sent(payload, len(data), now)
                 self._connections.send(next_hop, data, now)

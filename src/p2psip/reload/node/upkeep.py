@@ -15,10 +15,10 @@ from p2psip.reload.node.connecting.connection_table import ConnectionTable
 from p2psip.reload.node.exchange import Exchange, causes_of
 from p2psip.reload.topology.actions import AskNode, FindPeer, Tell
 from p2psip.reload.topology.plugin import Topology
-from p2psip.reload.transport.outcome import Answer, Outcome, Unanswered
+from p2psip.reload.transport.outcome import Answer, Outcome, Refused, Unanswered
 from p2psip.reload.transport.request import OverlayRequest
 from p2psip.reload.transport.transport import Received
-from p2psip.reload.wire.contents import MessageCode, MessageExtension, MessageExtensionType
+from p2psip.reload.wire.contents import ErrorCode, MessageCode, MessageExtension, MessageExtensionType
 from p2psip.reload.wire.header import Destination
 from p2psip.reload.wire.link_messages import (
     PingAns,
@@ -125,6 +125,9 @@ class Upkeep:
             self._topology.handle_outcome(context.context, outcome, now)
         elif isinstance(context, FindContext) and isinstance(outcome, Answer):
             self._topology.handle_found(outcome.signer.node_id, context.via, now)
+        elif isinstance(outcome, Refused) and outcome.code is ErrorCode.FORBIDDEN and isinstance(context, FindContext):
+            # A client passes nothing on: to ask it again at once would be answered the same, for ever.
+            return
         elif isinstance(context, FindContext):
             reason = "; ".join(map(str, causes_of(outcome))) or "nobody answered the Ping"
             self._topology.handle_not_found(context.via, reason, now)

@@ -106,8 +106,8 @@ class Intents:
         there are others: what is under way begins once more, with these.
         """
         asked, answered = self._attaching.give_all_up(OURS)
-        others = {each.node for each in answered}
-        wanted = dict.fromkeys(others, RENEWAL) | {each.node: each.key for each in asked if each.node is not None}
+        others = dict.fromkeys((each.node for each in answered), RENEWAL)
+        wanted = others | {each.node: each.key for each in asked if each.node is not None}
         for node, key in wanted.items():
             anew = AttachContext(self._offers.session(OURS, node), key, is_anew=node in others)
             is_asked = key != WHEREABOUTS and self._attaching.ask(anew, [Destination.node(node)], now) is not None

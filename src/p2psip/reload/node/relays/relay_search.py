@@ -317,7 +317,7 @@ class RelaySearch:
         else:
             before.addresses, before.credential = addresses, credential
             for base, relays in self._lending.items():
-                for relay in set(relays) & set(addresses):
+                for relay in [each for each in relays if each in addresses]:
                     self._allocate(base, relay, credential, now)
         # A relay says for how long; whoever says a moment is not asked without end, and who says for ever is asked.
         renew_s = min(max(answer.lifetime / 2, RENEW_MIN_S), RENEW_MAX_S)

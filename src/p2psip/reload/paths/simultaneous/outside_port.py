@@ -138,7 +138,7 @@ class OutsidePorts:
             known = [each for each in before.get(host, ()) if each in members]
             if own := [*known, *(each for each in members if each not in known)]:
                 self._members[host] = own
-        for host in {*before, *self._members}:
+        for host in before | self._members:
             if host not in self._relays:
                 self._await_members(host, now + after_s)
 
