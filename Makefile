@@ -91,9 +91,8 @@ demo: setup
 fast: dev
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow and not long" $(FAST)
 
-# With the processor's time that the slow ones leave, which wait for the clock where most of these have a virtual one.
 unslow: dev
-	nice -n 5 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
 slow: dev
 	$(BIN)/pytest -q -n $(SLOW_WORKERS) --dist loadfile --no-loadscope-reorder -m slow $(SLOW)
@@ -103,7 +102,8 @@ check:
 	@$(MAKE) -j -O --no-print-directory lint types imports fast
 
 test:
-	@$(MAKE) -j -O --no-print-directory lint types imports slow unslow
+	@$(MAKE) -j -O --no-print-directory lint types imports unslow
+	@$(MAKE) --no-print-directory slow
 
 # One JSON object a line on standard output, a table on standard error.
 bench: dev

@@ -557,7 +557,7 @@ class Node:
         for effect in self._connections.drain():
             if isinstance(effect, LinkGone):
                 self._admission.forget(effect.number)
-                self._paths.forget(effect.number)
+                self._paths.let_go(effect.number)
             elif not isinstance(effect, Write) or self._paths.may_send(effect.link, now):
                 self._effects.append(effect)
         self._effects += self._paths.drain()

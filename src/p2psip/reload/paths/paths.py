@@ -379,6 +379,10 @@ class Paths:
         self._calls.pop(link, None)
         self.punching.down(link)
 
+    def let_go(self, link: int) -> None:
+        """A link is used no more: neither is what ICE has found for it. Who its other end is for others stays known."""
+        self.punching.let_go(link)
+
     def refuse(self, link: int, reason: str, now: float) -> bool:
         """A link is not wanted, as its other end is another than it should be; True if it was tried beside ICE, which
         goes on.

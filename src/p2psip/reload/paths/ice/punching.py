@@ -315,6 +315,10 @@ class Punching:
         self._servers.forget(link)
         self._call_servers.down(link)
         self.outside.link_over(link)
+        self.let_go(link)
+
+    def let_go(self, link: int) -> None:
+        """Nothing goes over it any more: nobody is to be asked for consent to that."""
         if (ufrag := self._by_link.get(link)) is not None:
             self._close(ufrag)
 
