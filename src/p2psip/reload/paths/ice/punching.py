@@ -591,8 +591,7 @@ class Punching:
         self.opens.end(ufrag)
         self._timers.cancel(ufrag)
         self._missing.cancel(ufrag)
-        attempt = self._attempts.pop(ufrag, None)
-        if attempt is None:
+        if (attempt := self._attempts.pop(ufrag, None)) is None:
             return
         for path in attempt.paths:
             if self._by_path.get(path) == ufrag:
