@@ -117,6 +117,17 @@ def test_a_link_that_falls_silent_counts_as_lost() -> None:
     assert passed(bench, 50) == []
 
 
+def test_6_2_1_a_request_older_than_its_lifetime_goes_round_nobody() -> None:
+    """On a link so slow that two timeouts are longer than that."""
+    bench = start()
+    bench.node._connections.get(nid(150)).link.round_trip.rto_s = 8.0  # type: ignore[union-attr]
+    bench.send(50, MessageCode.PING_REQ, PingReq(), destinations=[at(140)])
+    bench.hear_one(150, MessageCode.PING_REQ)
+    bench.node._connections.get(nid(50)).link._sent.clear()  # type: ignore[union-attr, attr-defined]
+    bench.run_for(2 * 8.0 + 0.5)
+    assert passed(bench, 50) == []
+
+
 def test_6_2_1_a_request_older_than_its_lifetime_is_let_go() -> None:
     """ "if the request is received within the maximum request lifetime (15 seconds)": later it would be done again."""
     bench = start()

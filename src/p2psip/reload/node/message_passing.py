@@ -145,9 +145,7 @@ class Messages:
             case Deliver(node, header):
                 return self._deliver(_Transit(header, payload, self._node_id), node, now)
             case Forward(next_hop, header):
-                data = join(header, payload)
-                self._traffic.sent(b"" if header.fragment_offset else payload, len(data), now)
-                self._connections.send(next_hop, data, now)
+                self._send(join(header, payload), header, payload, next_hop, now)
             case Drop(reason) | Astray(reason) | Reject(_, reason):
                 self._drop(lost, f"not taken, and {reason}")
         return None
@@ -158,6 +156,9 @@ class Messages:
 
         10.3 has it go by the Routing Table, from which 6.6.5 takes a link after one timeout; here it is after two.
         """
+        if now >= sent.sent_at + REQUEST_LIFETIME_S:
+            # The destination would not know it any more, and do it once more.
+            return
         header, payload = parts_of(sent.message, node_id_length=len(self._node_id))
         if (
             not header.is_unfragmented
@@ -171,9 +172,7 @@ class Messages:
                 while len(self._round) >= ROUND_MAX:
                     del self._round[next(iter(self._round))]
                 self._round[header.transaction_id] = silent
-                data = join(header, payload)
-                self._traffic.sent(payload, len(data), now)
-                self._connections.send(next_hop, data, now)
+                self._send(join(header, payload), header, payload, next_hop, now)
 
     def next_deadline(self) -> Deadline | None:
         """When `handle_timeout` is wanted."""
@@ -259,8 +258,7 @@ class Messages:
             self._exchange.transport.left_by(onward.transaction_id, next_hop)
         if message.is_request and self._diagnostics.is_diagnostic(message.header, message.payload):
             self._watch(message, next_hop, now)
-        self._traffic.sent(b"" if onward.fragment_offset else message.payload, len(data), now)
-        self._connections.send(next_hop, data, now)
+        self._send(data, onward, message.payload, next_hop, now)
 
     def handle_link_lost(self, lost: LinkLost, now: float) -> None:
         """RFC 7851 6.2: "MUST return an error response with the error code 0x15
@@ -285,7 +283,10 @@ class Messages:
             self._exchange.transport.fail(header.transaction_id, Cause("this peer", reason, now))
             return
         self._exchange.transport.left_by(header.transaction_id, next_hop)
-        self._traffic.sent(payload, len(data), now)
+        self._send(data, header, payload, next_hop, now)
+
+    def _send(self, data: bytes, header: ForwardingHeader, payload: bytes, next_hop: NodeId, now: float) -> None:
+        self._traffic.sent(b"" if header.fragment_offset else payload, len(data), now)
         self._connections.send(next_hop, data, now)
 
     def _deliver(self, message: _Transit, node: NodeId, now: float) -> Received | None:
