@@ -6,11 +6,15 @@ import random
 import socket
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-_RANGE = range(23_000, 32_000, 2)
+_FEW, _ROWS = range(23_000, 28_000, 2), range(28_000, 32_000, 16)
 """Below the ports that the kernel gives away by itself, so that it does not take one before it is used, and above those
-of the demonstration (demo/ports.py)."""
+of the demonstration (demo/ports.py). Where rows of many begin there are no single ones, which would leave no row."""
+
+_MANY = 8
+"""So many in a row are a row."""
 
 _claims = os.open(Path(tempfile.gettempdir()) / f"p2psip-test-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT, 0o600)
 """Of this file the byte of each port is locked by the process that was given it, as long as that lives: between being
@@ -26,12 +30,20 @@ def free_port(host: str = "127.0.0.1", *, together: int = 1) -> int:
     None is given twice, unless it was given back.
     """
     with _giving:
-        for port in random.sample(_RANGE, len(_RANGE)):
+        for port in _in_turn(together):
             wanted = range(port, port + together)
             if _given.isdisjoint(wanted) and _are_claimed(host, wanted):
                 _given.update(wanted)
                 return port
     raise AssertionError(f"no {together} free ports in a row on {host}")
+
+
+def _in_turn(together: int) -> Iterator[int]:
+    """Where to look: where there are such rows, and then everywhere."""
+    first = _ROWS if together >= _MANY else _FEW
+    yield from random.sample(first, len(first))
+    everywhere = range(_FEW.start, _ROWS.stop, 2)
+    yield from random.sample(everywhere, len(everywhere))
 
 
 def give_back(port: int, *, together: int = 1) -> None:

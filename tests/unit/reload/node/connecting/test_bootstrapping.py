@@ -110,6 +110,21 @@ def test_who_serves_alone_hears_that_the_way_in_is_outside_itself() -> None:
     assert bench.heard(1, MessageCode.PING_REQ)
 
 
+def test_who_serves_alone_does_not_ask_a_client_for_its_place_over_and_over() -> None:
+    """That one passes nothing on, and says so each time: it is asked as seldom as who says nothing."""
+    bench = start(may_start_alone=True)
+    bench.dial_failed(dialled(bench).link)
+    bench.link(1, dialled_soon(bench).link)
+    asked = 0
+    for _ in range(120):
+        for ping in bench.heard(1, MessageCode.PING_REQ):
+            asked += 1
+            refused = ErrorResponse.of(ErrorCode.FORBIDDEN, "this node is a client, it passes nothing on")
+            bench.answer(1, ping, MessageCode.ERROR, refused)
+        bench.run_for(1.0)
+    assert 1 <= asked <= 120 / 10
+
+
 def test_the_first_peer_does_not_begin_an_overlay_because_one_other_is_outside() -> None:
     """That one may look for an overlay that there is; only when nobody has led into one for a while is there none."""
     bench = start(may_start_alone=True)
