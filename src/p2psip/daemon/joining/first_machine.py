@@ -62,7 +62,9 @@ def found_here(
     name = name.lower()
     if not is_dns_name(name):
         raise LocalMisuse(f"{name!r} is not a DNS name: use letters, digits, - and dots, such as club.example")
-    host = without_zone(host or own_address())
+    said, host = host, without_zone(host or own_address())
+    if said and host in LOOPBACKS.values():
+        raise LocalMisuse(f"{host} is this machine for itself alone, and others are to reach it: say another --listen")
     if host in LOOPBACKS.values():
         raise LocalMisuse("this machine has no network, and others would seek it in vain: connect it, or say --listen")
     url = f"https://{join_host_port(host, port)}{ENROLL_PATH}"
