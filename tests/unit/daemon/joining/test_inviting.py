@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from p2psip.base.errors import LocalMisuse
-from p2psip.daemon.joining import inviting
-from p2psip.daemon.joining import first_machine
+from p2psip.daemon.joining import first_machine, inviting
 from p2psip.daemon.joining.first_machine import enroll_here, found_here, made_up_name
 from p2psip.daemon.joining.inviting import invite
 from p2psip.enrollment.invitations import Invitation
@@ -81,7 +80,7 @@ def test_who_has_the_overlay_s_directory_approves_himself(overlay: OverlayDirect
 
 
 def test_a_machine_without_a_network_founds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LocalMisuse, match="127.0.0.1 is this machine for itself alone, .* say another --listen"):
+    with pytest.raises(LocalMisuse, match="is this machine for itself alone"):
         found_here(tmp_path / "overlay", "club.example", "127.0.0.1", RNG, time.time())
     monkeypatch.setattr(first_machine, "own_address", lambda: "127.0.0.1")
     with pytest.raises(LocalMisuse, match="has no network"):
